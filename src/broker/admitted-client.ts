@@ -18,6 +18,11 @@ export interface AdmittedDialer {
   /** Another replica forwarded the session, so this replica must not forward it again. */
   readonly forwarded?: boolean;
   /**
+   * The dialer serves clients of another listener in the broker's process. A draining broker takes
+   * its sessions until that listener has drained too.
+   */
+  readonly isLocal?: boolean;
+  /**
    * Watches the link of the session, to end it when the dialer loses its rights. Returns the end of
    * the watch. It does not survive the hibernation of an edge broker.
    */

@@ -32,6 +32,8 @@ export interface RequestRuntime {
   ) => Response;
   /** The address of the request, and what its connection proves; undefined: nothing is known. */
   readonly peer?: Peer;
+  /** The request is made within the broker's process, for a client of another listener there. */
+  readonly isLocal?: boolean;
 }
 
 export interface AppOptions {
@@ -111,11 +113,11 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
   /**
    * The checks that all clients have in common; a Response is the refusal. A broker that drains
    * takes the sessions that other replicas forward, because the agents here may have no other
-   * tunnel yet.
+   * tunnel yet, and sessions of its own process, whose listeners drain first.
    */
   const identifyNewClient = async (c: Context<Env>): Promise<Identity | Response> => {
     const closed = admission.closed();
-    if (closed === undefined) return await identify(c);
+    if (closed === undefined || c.env.isLocal === true) return await identify(c);
     if (c.req.header(proofHeader) === undefined) return reject(c, closed);
     const identity = await identify(c);
     if (identity instanceof Response || identity.kind === 'replica') return identity;

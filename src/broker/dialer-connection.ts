@@ -28,6 +28,8 @@ export interface DialerName {
   readonly dialer: string;
   /** Another replica forwarded the session, so this replica does not forward it again. */
   readonly forwarded?: boolean;
+  /** The dialer is in the broker's process, which takes its sessions while it drains. */
+  readonly isLocal?: boolean;
   /** Watches the link for the loss of the dialer's rights. Returns the end of the watch. */
   readonly watch?: ((link: Link) => () => void) | undefined;
   /** The dialer is a gateway, which may ask for the agent's credentials. */
@@ -71,6 +73,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   readonly isGateway: boolean;
   queuedControlBytes = 0;
   readonly #forwarded: boolean;
+  readonly #isLocal: boolean;
   readonly #relay: DialerRelay;
   readonly #log: Logger;
   readonly #dialRate: DialRate;
@@ -83,7 +86,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   constructor(
     relay: DialerRelay,
     link: Link,
-    { cluster, dialer, forwarded = false, isGateway = false, watch }: DialerName,
+    { cluster, dialer, watch, ...name }: DialerName,
     attached?: { readonly agent: AgentConnection; readonly session: number },
   ) {
     const { clock, log } = relay.options;
@@ -91,8 +94,9 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.link = link;
     this.cluster = cluster;
     this.dialer = dialer;
-    this.isGateway = isGateway;
-    this.#forwarded = forwarded;
+    this.isGateway = name.isGateway ?? false;
+    this.#forwarded = name.forwarded ?? false;
+    this.#isLocal = name.isLocal ?? false;
     this.#endWatch = watch?.(link);
     this.#log = log.child({ cluster, dialer, peer: link.peer });
     this.#dialRate = new DialRate(link, clock);
@@ -216,8 +220,10 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
 
   async #route(requested: RequestedSession): Promise<void> {
     const { criteria, except } = requested;
+    const { cluster } = this;
+    const [forwarded, isLocal] = [this.#forwarded, this.#isLocal];
     const route = await this.#relay.route(
-      { ...criteria, cluster: this.cluster, forwarded: this.#forwarded, except },
+      { ...criteria, cluster, forwarded, isLocal, except },
       this.#gone.signal,
     );
     if (this.#gone.signal.aborted) return;

@@ -219,8 +219,13 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
    * that remain.
    *
    * @param deadlineMs the time in which sessions must move, in milliseconds, as GOAWAY tells it
+   * @param localUsers resolves when dialers of this process open no more sessions
    */
-  async drain(signal: AbortSignal, deadlineMs: number): Promise<void> {
+  async drain(
+    signal: AbortSignal,
+    deadlineMs: number,
+    localUsers: Promise<unknown> = Promise.resolve(),
+  ): Promise<void> {
     this.#draining = true;
     this.#router.drain();
     this.#closeNewcomers();
@@ -229,6 +234,7 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
     for (const dialer of this.#dialers) {
       if (dialer.isForwarding) dialer.sendGoAway(deadlineMs, 'broker');
     }
+    await localUsers;
     await this.#dialersGone.wait(signal);
     await this.#agentsMoved(signal);
     this.close();

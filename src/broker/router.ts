@@ -21,6 +21,8 @@ export interface RouteRequest extends AgentCriteria {
   readonly cluster: string;
   /** Another replica forwarded the session, so it is not forwarded again. */
   readonly forwarded: boolean;
+  /** The dialer is in this process and cannot dial at another broker (default: false). */
+  readonly isLocal?: boolean;
   /** A tunnel whose replica failed to take the session. */
   readonly except: AgentRecord | undefined;
 }
@@ -79,13 +81,14 @@ export class Router {
    * dialer has an agent.
    *
    * @throws TunnelError `no_agent`; `agent_lost` the requested process is not connected but another
-   *   agent is; `draining` for a new session
+   *   agent is; `draining` for a new session of a dialer outside this process
    */
   async route(request: RouteRequest, signal: AbortSignal): Promise<Route> {
-    const { cluster, process, excluded, forwarded } = request;
+    const { cluster, process, excluded, forwarded, isLocal = false } = request;
+    const mayDialElsewhere = process === undefined && !forwarded && !isLocal;
     const arrivedAtMs = this.#options.clock.now();
     for (;;) {
-      if (this.#draining && process === undefined && !forwarded) {
+      if (this.#draining && mayDialElsewhere) {
         throw new TunnelError('draining', 'this broker is shutting down, dial again');
       }
       const { route, records } = await this.#find(request);

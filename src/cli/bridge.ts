@@ -44,7 +44,7 @@ export const bridgeCommand: Command = {
     const { LastGoodCa } = await import('../base/tls/last-good-ca.ts');
     const { Metrics } = await import('../base/metrics/metrics.ts');
     const { createRemoteDialer, watchBroker } = await import('../dialer/node/remote-dialer.ts');
-    const { bridgeMetrics } = await import('./bridge-metrics.ts');
+    const { bridgeMetrics, packetCounts } = await import('./bridge-metrics.ts');
     const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
     return await runUntilStopped(
       async (parts) => {
@@ -64,6 +64,7 @@ export const bridgeCommand: Command = {
             log,
             rules: rules.authorizer,
             metrics: bridgeMetrics(metrics),
+            packets: packetCounts(metrics),
             makeTokenDialer: (token) =>
               createRemoteDialer({ ...options.link, log, ca, readToken: async () => token }),
           }),

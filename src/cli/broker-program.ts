@@ -3,9 +3,13 @@ import type { Logger } from '../base/log/logger.ts';
 import type { Metrics } from '../base/metrics/metrics.ts';
 import { type RunningBroker, startBroker } from '../broker/node/broker.ts';
 import { startBridge } from '../konnectivity-bridge/bridge.ts';
-import { bridgeMetrics } from './bridge-metrics.ts';
+import { bridgeMetrics, packetCounts } from './bridge-metrics.ts';
 import type { BrokerProgramOptions } from './broker-options.ts';
-import { startLocalAgents } from './konnectivity-agents.ts';
+import {
+  openAgentsApi,
+  serviceAccountAuthenticator,
+  startLocalAgents,
+} from './konnectivity-agents.ts';
 import { type Drainable, together } from './run-until-stopped.ts';
 
 export interface BrokerProgramParts {
@@ -14,8 +18,8 @@ export interface BrokerProgramParts {
   /** Gets everything that ends with the program. */
   readonly stack: AsyncDisposableStack;
   /**
-   * The listener for standard agents takes culvert's agents with a certificate of `agentCa` too, and
-   * the broker opens no port (default: false). The API server of the options then only reviews
+   * The listener for standard agents takes culvert's agents too, with a certificate of `agentCa` or
+   * the token of the ServiceAccount, and the broker opens no port (default: false). The API server of the options then only reviews
    * tokens of standard agents: it is not a hub that knows clusters.
    */
   readonly isOnePortForAgents?: boolean;
@@ -39,29 +43,35 @@ export async function startBrokerProgram(
   { options, front, agents, gateway }: StartedOptions,
   { metrics, log, stack, isOnePortForAgents = false }: BrokerProgramParts,
 ): Promise<BrokerProgram> {
+  const api = agents && openAgentsApi(agents, options, log);
+  if (api !== undefined) stack.adopt(api, (opened) => opened.close());
+  // Without a credential to check, the broker would take every culvert agent.
+  const authenticator =
+    isOnePortForAgents && agents ? serviceAccountAuthenticator(agents, api) : undefined;
   const broker = stack.use(
     await startBroker(isOnePortForAgents ? { ...options, hub: undefined } : options, {
       log,
       metrics,
       onlyCluster: front?.cluster,
       hasNoPort: isOnePortForAgents,
+      authenticator,
     }),
   );
-  // Without `agentCa`, the broker would ask no culvert agent for a credential.
-  const takesSockets = isOnePortForAgents && options.agentCa !== undefined;
-  const programs: Drainable[] = [];
+  const isAuthenticating = options.agentCa !== undefined || authenticator !== undefined;
+  const takesSockets = isOnePortForAgents && isAuthenticating;
+  const packets = packetCounts(metrics);
+  const fronts: Drainable[] = [];
   const standard =
     agents &&
     stack.use(
       await startLocalAgents(agents, {
-        ...{ options, broker, metrics, log, stack },
+        ...{ api, broker, metrics, packets, log, stack },
         acceptSocket: takesSockets ? broker.accept : undefined,
       }),
     );
-  if (standard !== undefined) programs.push(standard);
   if (front !== undefined) {
     const { dialer, makeTokenDialer, rules } = broker;
-    programs.push(
+    fronts.push(
       stack.use(
         await startBridge(front, {
           dialer,
@@ -69,6 +79,7 @@ export async function startBrokerProgram(
           rules,
           log,
           metrics: bridgeMetrics(metrics),
+          packets,
         }),
       ),
     );
@@ -79,18 +90,22 @@ export async function startBrokerProgram(
     const { gatewayDialer: dialer, isKnownCluster, rules } = broker;
     const { hub: access, proxies } = options;
     const hub = access && stack.use(openGatewayHub(access, { proxies, clock: systemClock, log }));
-    programs.push(
+    fronts.push(
       await startGatewayProgram(gateway, {
         ...{ dialer, hub, rules, isKnownCluster, metrics, log, stack },
       }),
     );
   }
-  const all = together(...programs, broker);
+  const clients = together(...fronts);
   return {
     broker,
     get agentCount() {
       return broker.agentCount + (standard?.agentCount ?? 0);
     },
-    drain: (signal) => all.drain(signal),
+    // Agents and remote dialers must learn of the drain at once. Dials in flight are still served.
+    async drain(signal) {
+      const served = clients.drain(signal);
+      await Promise.all([served, standard?.drain(signal, served), broker.drain(signal, served)]);
+    },
   };
 }

@@ -2,11 +2,7 @@ import { AccessError } from '../access/access-error.ts';
 import type { Action } from '../access/action.ts';
 import type { Authorizer } from '../access/authorizer.ts';
 import { kubeRequestInfo } from '../access/kube-request-info.ts';
-import type {
-  Authentication,
-  CertificateIdentity,
-  RequestAuthenticator,
-} from '../access/request-authenticator.ts';
+import type { Authentication, RequestAuthenticator } from '../access/request-authenticator.ts';
 import { anonymousSubject, type Subject } from '../access/subject.ts';
 import type { Clock } from '../base/clock.ts';
 import type {
@@ -14,13 +10,15 @@ import type {
   HttpExchangeOptions,
   HttpServer,
 } from '../http-exchange/http-exchange.ts';
+import { TunnelError } from '../tunnel/errors.ts';
 import { type Caller, callerProblem, isTraceparent } from '../tunnel/stream-request.ts';
+import type { AdmittedRequest, IncomingRequest } from './admitted-request.ts';
 import type { AuditHook } from './audit.ts';
+import { exchangeError } from './exchange-error.ts';
 import type { ExposedService, ExposedServices } from './exposed-services.ts';
 import { GatewayError } from './gateway-error.ts';
 import { isLongRunning } from './long-running.ts';
 import {
-  type ForwardedClient,
   readRequestHeaders,
   type ReadHeaders,
   withImpersonation,
@@ -42,31 +40,11 @@ export interface GatewayParts {
   readonly exposedServices: () => ExposedServices;
   /** The domain of `https://<cluster>.<domain>/`, in lower case (default: only the path form). */
   readonly domain?: string | undefined;
+  /** Whether a list of clusters has a cluster (default: no list exists). */
+  readonly isKnownCluster?: ((cluster: string) => boolean | undefined) | undefined;
   readonly limits: UserLimits;
   readonly audit: AuditHook;
   readonly clock: Clock;
-}
-
-/** A request as a server of any kind received it. */
-export interface IncomingRequest {
-  readonly method: string;
-  /** The request target, byte for byte. */
-  readonly target: string;
-  readonly headers: HeaderList;
-  readonly client: ForwardedClient;
-  readonly hasBody: boolean;
-  /** The certificate that the listener has verified (default: none). */
-  readonly certificate?: CertificateIdentity | undefined;
-}
-
-/** A request that may be forwarded. */
-export interface AdmittedRequest {
-  readonly exchange: Omit<HttpExchangeOptions, 'signal'>;
-  readonly route: RequestRoute;
-  /** The Host header that the server receives. */
-  readonly host: string;
-  /** The protocol that the client asks for. It sends nothing before the answer. */
-  readonly upgrade: string | undefined;
 }
 
 /**
@@ -171,6 +149,13 @@ export class Gateway {
       if (!(thrown instanceof AccessError)) throw thrown;
       // A Service has users of its own.
       if (isService && thrown.code === 'unauthenticated') return unknown;
+      const { cluster } = route;
+      const unreachable = tunnelErrorIn(thrown);
+      // Nothing is known about the token if the cluster that must review it was not reached.
+      if (unreachable !== undefined && unreachable.code !== 'forbidden') {
+        const isKnownCluster = this.#parts.isKnownCluster?.(cluster);
+        throw exchangeError(unreachable, { cluster, isKnownCluster });
+      }
       throw new GatewayError('Unauthorized', thrown.message, { cause: thrown });
     }
   }
@@ -197,6 +182,14 @@ export class Gateway {
       );
     }
   }
+}
+
+/** The failure of the tunnel among the causes of an error. */
+function tunnelErrorIn(error: Error): TunnelError | undefined {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (at instanceof TunnelError) return at;
+  }
+  return undefined;
 }
 
 function actionOf(method: string, { server, path }: RequestRoute): Action {

@@ -1,6 +1,7 @@
 import { clusterOfSubject } from '../base/names/agent-subject.ts';
 import type { CertificateSubject } from '../konnectivity/certificate-subject.ts';
-import type { ServiceAccountOptions } from './options.ts';
+import { KonnectivityError } from '../konnectivity/konnectivity-error.ts';
+import type { KonnectivityAgentsOptions, ServiceAccountOptions } from './options.ts';
 import type { ReviewLimit } from './review-limit.ts';
 import { StandardAgentError } from './standard-agent-error.ts';
 
@@ -40,8 +41,46 @@ export interface ReviewedToken {
 /** Asks the API server about a token for an audience. @throws Error it does not answer */
 export type ReviewToken = (token: string, audience: string) => Promise<ReviewedToken>;
 
+/** Verifies tokens of agents. */
+export interface AgentReviewers {
+  /** Needed with `KonnectivityAgentsOptions.serviceAccount`. */
+  readonly reviewToken?: ReviewToken | undefined;
+  /**
+   * Verifies a token that names its cluster. Needed if neither a client CA nor a ServiceAccount is
+   * given. It throws StandardAgentError.
+   */
+  readonly clusterOfToken?:
+    | ((token: string, address: string) => Promise<AgentIdentity>)
+    | undefined;
+}
+
+/**
+ * Chooses how agents are authenticated, as the options say.
+ *
+ * @throws KonnectivityError `invalid_options` no credential would be asked for
+ */
+export function authenticatorOf(
+  { tls, cluster, serviceAccount }: KonnectivityAgentsOptions,
+  { reviewToken, clusterOfToken }: AgentReviewers,
+  limit: ReviewLimit,
+): AuthenticateAgent {
+  if (tls.clientCaFile !== undefined) {
+    return cluster === undefined ? certificateOfCluster : certificateOfOneCluster(cluster);
+  }
+  if (serviceAccount !== undefined && cluster !== undefined && reviewToken !== undefined) {
+    return serviceAccountOfOneCluster(cluster, serviceAccount, reviewToken, limit);
+  }
+  if (serviceAccount === undefined && clusterOfToken !== undefined) {
+    return tokenOfCluster(clusterOfToken, limit);
+  }
+  throw new KonnectivityError(
+    'invalid_options',
+    'standard agents would need no credential; give a client CA, or a ServiceAccount of one cluster',
+  );
+}
+
 /** Single-cluster mode with a client CA: the listener has verified the certificate. */
-export function certificateOfOneCluster(cluster: string): AuthenticateAgent {
+function certificateOfOneCluster(cluster: string): AuthenticateAgent {
   return ({ subject }) => {
     if (subject === undefined) throw unauthenticated('a client certificate is needed');
     return { cluster };
@@ -49,7 +88,7 @@ export function certificateOfOneCluster(cluster: string): AuthenticateAgent {
 }
 
 /** The certificate of a registration, whose subject names the cluster. */
-export const certificateOfCluster: AuthenticateAgent = ({ subject }) => {
+const certificateOfCluster: AuthenticateAgent = ({ subject }) => {
   if (subject === undefined) throw unauthenticated('a client certificate is needed');
   const [commonName = '', ...others] = subject.commonNames;
   const { organizations } = subject;
@@ -69,7 +108,7 @@ export function serviceAccountOfOneCluster(
   account: ServiceAccountOptions,
   review: ReviewToken,
   limit: ReviewLimit,
-): AuthenticateAgent {
+): (credentials: Omit<AgentCredentials, 'subject'>) => Promise<AgentIdentity> {
   return async ({ authorization, address }) => {
     const token = bearerTokenOf(authorization);
     const reviewed = limit.run(address, () => review(token, account.audience));
@@ -93,7 +132,7 @@ export function serviceAccountOfOneCluster(
  *
  * @param clusterOf verifies the token; throws StandardAgentError
  */
-export function tokenOfCluster(
+function tokenOfCluster(
   clusterOf: (token: string, address: string) => Promise<AgentIdentity>,
   limit: ReviewLimit,
 ): AuthenticateAgent {

@@ -8,9 +8,11 @@ import {
   encodeDialClose,
   encodeDialRequest,
   type Packet,
+  PacketType,
   writeDataHeader,
 } from '../konnectivity/packet.ts';
-import type { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
+import type { PacketBuffer, PacketBufferPool } from '../konnectivity/packet-buffer.ts';
+import type { PacketCounts, PacketTypeNumber } from '../konnectivity/packet-counts.ts';
 import { type PacketHandler, PacketParser } from '../konnectivity/packet-parser.ts';
 import type { AgentIdentifiers } from './agent-identifiers.ts';
 import type { AgentStream, StreamAgent } from './agent-stream.ts';
@@ -32,6 +34,7 @@ export interface ConnectedAgentOptions {
   readonly clock: Clock;
   readonly limits: KonnectivityAgentsLimits;
   readonly pool: PacketBufferPool;
+  readonly packets: PacketCounts;
   readonly log: Logger;
   /** The agent takes no more dials. Its streams have not been told yet. */
   readonly onRemoved: (agent: ConnectedAgent) => void;
@@ -57,7 +60,7 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
   isDraining = false;
   readonly #options: ConnectedAgentOptions;
   readonly #front: FrontStream;
-  readonly #parser = new PacketParser(this);
+  readonly #parser: PacketParser;
   readonly #backlog: BacklogLimit;
   #dialCount = 0;
   /** By random, in the order of the dials. */
@@ -77,6 +80,7 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
     this.isDefaultRoute = identifiers.isDefaultRoute;
     this.#options = options;
     this.#front = front;
+    this.#parser = new PacketParser(this, options.packets.fromAgent);
     this.#backlog = new BacklogLimit({
       clock,
       limits,
@@ -121,7 +125,7 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
     stream.random = BigInt(++this.#dialCount);
     const startedAtMs = this.#options.clock.now();
     this.#pending.set(stream.random, { stream, startedAtMs });
-    this.#front.send(encodeDialRequest(stream.address, stream.random));
+    this.#send(PacketType.dialRequest, encodeDialRequest(stream.address, stream.random));
   }
 
   /** Upstream's agents ignore DIAL_CLS and answer the dial, so the dial stays known. */
@@ -129,7 +133,7 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
     const dial = this.#pending.get(random);
     if (dial === undefined) return;
     this.#pending.set(random, { ...dial, stream: undefined });
-    this.#front.send(encodeDialClose(random));
+    this.#send(PacketType.dialClose, encodeDialClose(random));
   }
 
   sendData(stream: AgentStream, bytes: Uint8Array): boolean {
@@ -138,7 +142,7 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
       const buffer = pool.take(bytes.length - at);
       at += buffer.append(bytes, at);
       const start = writeDataHeader(buffer.bytes, dataHeaderMaxBytes, buffer.end, stream.connectId);
-      this.#front.send(buffer.bytes.subarray(start, buffer.end), buffer);
+      this.#send(PacketType.data, buffer.bytes.subarray(start, buffer.end), buffer);
     }
     if (this.#front.queuedBytes <= this.#limits.maxQueuedBytes) return true;
     this.#owed.add(stream);
@@ -146,7 +150,7 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
   }
 
   close({ connectId }: AgentStream): void {
-    this.#front.send(encodeCloseRequest(connectId));
+    this.#send(PacketType.closeRequest, encodeCloseRequest(connectId));
   }
 
   onBacklog(stream: AgentStream, bytes: number): void {
@@ -258,7 +262,7 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
     }
     // The client left before the agent answered.
     if (stream === undefined) {
-      this.#front.send(encodeCloseRequest(connectId));
+      this.#send(PacketType.closeRequest, encodeCloseRequest(connectId));
       return;
     }
     this.#streams.set(connectId, stream);
@@ -269,7 +273,7 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
   #closeStray(connectId: number): void {
     if (connectId === this.#strayConnectId) return;
     this.#strayConnectId = connectId;
-    this.#front.send(encodeCloseRequest(connectId));
+    this.#send(PacketType.closeRequest, encodeCloseRequest(connectId));
   }
 
   #onStray(): void {
@@ -278,5 +282,10 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
     if (this.#strayPackets <= limit) return;
     const sentence = `more than ${limit} packets for no connection and no dial`;
     throw new StandardAgentError('flood', sentence);
+  }
+
+  #send(type: PacketTypeNumber, packet: Buffer, buffer?: PacketBuffer): void {
+    this.#options.packets.toAgent.add(type);
+    this.#front.send(packet, buffer);
   }
 }

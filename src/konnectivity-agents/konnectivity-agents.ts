@@ -9,17 +9,13 @@ import { SlabPool } from '../tunnel/slab.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
 import type { Front, StartFront } from '../konnectivity/front.ts';
 import { startFront } from '../konnectivity/front-listener.ts';
-import { KonnectivityError } from '../konnectivity/konnectivity-error.ts';
 import { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
+import { PacketCounts } from '../konnectivity/packet-counts.ts';
 import { openTlsFiles, type TlsMaterial } from '../konnectivity/tls-files.ts';
 import {
-  type AgentIdentity,
+  type AgentReviewers,
   type AuthenticateAgent,
-  certificateOfCluster,
-  certificateOfOneCluster,
-  type ReviewToken,
-  serviceAccountOfOneCluster,
-  tokenOfCluster,
+  authenticatorOf,
 } from './agent-authenticator.ts';
 import { type AcceptedAgent, AgentCall } from './agent-call.ts';
 import {
@@ -36,22 +32,15 @@ import {
 import { ReviewLimit } from './review-limit.ts';
 import { StandardAgentError } from './standard-agent-error.ts';
 
-export interface KonnectivityAgentsParts {
+export interface KonnectivityAgentsParts extends AgentReviewers {
   /** Connects the agents of a cluster to a broker, as one agent of the ordinary kind. */
   readonly connect: ConnectPresentedAgent;
-  /** Needed with `KonnectivityAgentsOptions.serviceAccount`. */
-  readonly reviewToken?: ReviewToken | undefined;
-  /**
-   * Verifies a token that names its cluster. Needed if neither a client CA nor a ServiceAccount is
-   * given. It throws StandardAgentError.
-   */
-  readonly clusterOfToken?:
-    | ((token: string, address: string) => Promise<AgentIdentity>)
-    | undefined;
   /** Takes connections of agents that do not speak gRPC, after their TLS handshake. */
   readonly acceptSocket?: ((socket: Socket) => void) | undefined;
   readonly log: Logger;
   readonly metrics?: Pick<MetricsGroup, 'gauge' | 'counter'>;
+  /** Counts the packets of agents (default: the listener's own, which are not published). */
+  readonly packets?: PacketCounts | undefined;
   readonly clock?: Clock;
   /** Overrides of `defaultKonnectivityAgentsLimits`. */
   readonly limits?: Partial<KonnectivityAgentsLimits>;
@@ -67,8 +56,11 @@ export interface RunningKonnectivityAgents extends AsyncDisposable {
   /**
    * Takes no new agents and waits until the open connections have ended. Then, or when `signal`
    * aborts, ends everything.
+   *
+   * @param users the drains of listeners whose clients use the agents, with the same `signal`. Dials
+   *   are served until they have ended (default: there are none).
    */
-  drain(signal: AbortSignal): Promise<void>;
+  drain(signal: AbortSignal, users?: Promise<unknown>): Promise<void>;
   /** Disconnects all agents. Idempotent. */
   close(): Promise<void>;
 }
@@ -100,6 +92,7 @@ class KonnectivityAgents implements RunningKonnectivityAgents {
   readonly #log: Logger;
   readonly #limits: KonnectivityAgentsLimits;
   readonly #pool = new PacketBufferPool();
+  readonly #packets: PacketCounts;
   readonly #context: ClustersContext;
   readonly #clusters = new Map<string, ClusterAgents>();
   readonly #calls = new Set<AgentCall>();
@@ -113,6 +106,7 @@ class KonnectivityAgents implements RunningKonnectivityAgents {
     this.#options = options;
     this.#parts = parts;
     this.#clock = parts.clock ?? systemClock;
+    this.#packets = parts.packets ?? new PacketCounts();
     this.#log = parts.log.child({ subsystem: 'konnectivity-agents' });
     this.#limits = { ...defaultKonnectivityAgentsLimits, ...parts.limits };
     this.#authenticate = authenticatorOf(options, parts, new ReviewLimit(this.#limits));
@@ -194,9 +188,10 @@ class KonnectivityAgents implements RunningKonnectivityAgents {
     });
   }
 
-  async drain(signal: AbortSignal): Promise<void> {
+  async drain(signal: AbortSignal, users?: Promise<unknown>): Promise<void> {
     this.#front?.stopAccepting();
     this.#log.info('konnectivity agents drain', { streams: this.#streamCount });
+    await users;
     await this.#isIdle.wait(signal);
     await this.close();
   }
@@ -231,6 +226,7 @@ class KonnectivityAgents implements RunningKonnectivityAgents {
       clock: this.#clock,
       limits: this.#limits,
       pool: this.#pool,
+      packets: this.#packets,
       log: this.#log.child({ cluster: name, agent: agentId, peer }),
       onRemoved: (removed) => cluster.remove(removed),
       onEnded: () => cluster.endIfEmpty(),
@@ -275,24 +271,3 @@ const noMetrics: Pick<MetricsGroup, 'gauge' | 'counter'> = {
   gauge() {},
   counter: () => () => {},
 };
-
-/** @throws KonnectivityError `invalid_options` no credential would be asked for */
-function authenticatorOf(
-  { tls, cluster, serviceAccount }: KonnectivityAgentsOptions,
-  { reviewToken, clusterOfToken }: KonnectivityAgentsParts,
-  limit: ReviewLimit,
-): AuthenticateAgent {
-  if (tls.clientCaFile !== undefined) {
-    return cluster === undefined ? certificateOfCluster : certificateOfOneCluster(cluster);
-  }
-  if (serviceAccount !== undefined && cluster !== undefined && reviewToken !== undefined) {
-    return serviceAccountOfOneCluster(cluster, serviceAccount, reviewToken, limit);
-  }
-  if (serviceAccount === undefined && clusterOfToken !== undefined) {
-    return tokenOfCluster(clusterOfToken, limit);
-  }
-  throw new KonnectivityError(
-    'invalid_options',
-    'standard agents would need no credential; give a client CA, or a ServiceAccount of one cluster',
-  );
-}

@@ -9,6 +9,7 @@ import type { DialFailureReason } from './metrics.ts';
 import type { BridgeLimits } from './options.ts';
 import type { CertificateSubject } from '../konnectivity/certificate-subject.ts';
 import type { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
+import type { PacketCounts } from '../konnectivity/packet-counts.ts';
 import type { WriteTimes } from './write-times.ts';
 
 /** A connection whose client has closed and whose target still takes what was written. */
@@ -46,6 +47,7 @@ export interface BridgeContext extends ConnectionContext {
   /** Every destination is in one cluster. */
   readonly isSingleCluster: boolean;
   readonly pool: PacketBufferPool;
+  readonly packets: PacketCounts;
   readonly writeTimes: WriteTimes;
   /** Calls of gRPC clients that have not ended. */
   readonly calls: Set<object>;

@@ -40,6 +40,7 @@ import { WriteTimes } from './write-times.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
 import { maxBacklogBytesOfAll } from './target-writer.ts';
 import { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
+import { PacketCounts } from '../konnectivity/packet-counts.ts';
 import { openTlsFiles, type TlsMaterial } from '../konnectivity/tls-files.ts';
 import { startFront } from '../konnectivity/front-listener.ts';
 
@@ -55,6 +56,8 @@ export interface BridgeParts {
   readonly dialer: Dialer;
   readonly log: Logger;
   readonly metrics?: BridgeMetrics;
+  /** Counts the packets of clients (default: the bridge's own, which are not published). */
+  readonly packets?: PacketCounts | undefined;
   readonly clock?: Clock;
   /** Overrides of `defaultBridgeLimits`. */
   readonly limits?: Partial<BridgeLimits>;
@@ -131,6 +134,7 @@ class Bridge implements RunningBridge {
       isSingleCluster: options.cluster !== undefined,
       limits: { ...defaultBridgeLimits, ...parts.limits },
       pool: new PacketBufferPool(),
+      packets: parts.packets ?? new PacketCounts(),
       backlogBudget: new WindowBudget(maxBacklogBytesOfAll),
       shares: new ClientShares(options.shares ?? {}, clock),
       clock,

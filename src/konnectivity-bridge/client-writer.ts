@@ -1,7 +1,8 @@
 import { atEndOfTurn, type TurnTask } from '../base/end-of-turn.ts';
 import type { ClientConnection } from '../konnectivity/client-connection.ts';
 import type { FrontStream } from '../konnectivity/front.ts';
-import { dataHeaderMaxBytes, writeDataHeader } from '../konnectivity/packet.ts';
+import { dataHeaderMaxBytes, PacketType, writeDataHeader } from '../konnectivity/packet.ts';
+import type { PacketCounter } from '../konnectivity/packet-counts.ts';
 import {
   maxPayloadBytes,
   type PacketBuffer,
@@ -31,10 +32,12 @@ const maxQueuedPartials = 4;
  */
 export class PacketSink implements ClientSink {
   readonly #front: FrontStream;
+  readonly #sent: PacketCounter;
   readonly #connectId: number;
 
-  constructor(front: FrontStream, connectId: number) {
+  constructor(front: FrontStream, sent: PacketCounter, connectId: number) {
     this.#front = front;
+    this.#sent = sent;
     this.#connectId = connectId;
   }
 
@@ -48,6 +51,7 @@ export class PacketSink implements ClientSink {
 
   sendBuffer(buffer: PacketBuffer): void {
     const start = writeDataHeader(buffer.bytes, dataHeaderMaxBytes, buffer.end, this.#connectId);
+    this.#sent.add(PacketType.data);
     this.#front.send(buffer.bytes.subarray(start, buffer.end), buffer);
   }
 }

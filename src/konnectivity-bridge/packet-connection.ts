@@ -8,7 +8,9 @@ import {
   encodeCloseResponse,
   encodeDialError,
   encodeDialResponse,
+  PacketType,
 } from '../konnectivity/packet.ts';
+import type { PacketTypeNumber } from '../konnectivity/packet-counts.ts';
 import { ClientWriter, PacketSink } from './client-writer.ts';
 import { type ConnectionHandler, ProxiedConnection } from './proxied-connection.ts';
 
@@ -96,7 +98,7 @@ export class PacketConnection implements ConnectionHandler {
     const { pool, limits, clock, writeTimes } = this.#context;
     this.#connectId = ++lastConnectId;
     this.#writer = new ClientWriter({
-      sink: new PacketSink(this.#front, this.#connectId),
+      sink: new PacketSink(this.#front, this.#context.packets.toClient, this.#connectId),
       tunnel,
       pool,
       maxQueuedBytes: limits.maxQueuedBytes,
@@ -104,12 +106,12 @@ export class PacketConnection implements ConnectionHandler {
       // The Go client drops DATA that comes too close behind DIAL_RSP.
       isHolding: true,
     });
-    this.#front.send(encodeDialResponse(this.#random, this.#connectId));
+    this.#send(PacketType.dialResponse, encodeDialResponse(this.#random, this.#connectId));
     this.#holdTimer = clock.setTimer(limits.holdMs, () => this.#endHold());
   }
 
   onRefused({ message }: TunnelError): void {
-    this.#front.send(encodeDialError(this.#random, message));
+    this.#send(PacketType.dialResponse, encodeDialError(this.#random, message));
     this.#front.end(GrpcStatus.ok);
   }
 
@@ -155,8 +157,13 @@ export class PacketConnection implements ConnectionHandler {
 
   #closeClient(text: string): void {
     this.#holdTimer?.cancel();
-    this.#front.send(encodeCloseResponse(this.#connectId, text));
+    this.#send(PacketType.closeResponse, encodeCloseResponse(this.#connectId, text));
     this.#front.end(GrpcStatus.ok);
     this.#connection.closeClient();
+  }
+
+  #send(type: PacketTypeNumber, packet: Buffer): void {
+    this.#context.packets.toClient.add(type);
+    this.#front.send(packet);
   }
 }

@@ -2,7 +2,13 @@ import type { BridgeContext } from './bridge-context.ts';
 import { KonnectivityError } from '../konnectivity/konnectivity-error.ts';
 import type { Destination } from './destination.ts';
 import { type FrontHandler, type FrontStream, GrpcStatus } from '../konnectivity/front.ts';
-import { encodeCloseResponse, encodeDialError, type Packet } from '../konnectivity/packet.ts';
+import {
+  encodeCloseResponse,
+  encodeDialError,
+  type Packet,
+  PacketType,
+} from '../konnectivity/packet.ts';
+import type { PacketTypeNumber } from '../konnectivity/packet-counts.ts';
 import { PacketConnection } from './packet-connection.ts';
 import { type PacketHandler, PacketParser } from '../konnectivity/packet-parser.ts';
 
@@ -28,7 +34,7 @@ const maxUnreadAnswers = 16;
 export class ProxyStream implements FrontHandler, PacketHandler {
   readonly #context: BridgeContext;
   readonly #front: FrontStream;
-  readonly #parser = new PacketParser(this);
+  readonly #parser: PacketParser;
   #connection: PacketConnection | undefined;
   #hasEnded = false;
   #strayAnswers = 0;
@@ -37,6 +43,7 @@ export class ProxyStream implements FrontHandler, PacketHandler {
   constructor(context: BridgeContext, front: FrontStream) {
     this.#context = context;
     this.#front = front;
+    this.#parser = new PacketParser(this, context.packets.fromClient);
     context.calls.add(this);
   }
 
@@ -113,6 +120,7 @@ export class ProxyStream implements FrontHandler, PacketHandler {
   #onDialRequest(request: DialRequest): void {
     if (this.#connection !== undefined) {
       this.#answerStray(
+        PacketType.dialResponse,
         encodeDialError(
           request.random,
           'this stream has a connection already: open another stream',
@@ -128,7 +136,7 @@ export class ProxyStream implements FrontHandler, PacketHandler {
       this.#context.dialFailed(
         error.code === 'unknown_destination' ? 'no_agent' : 'error_response',
       );
-      this.#front.send(encodeDialError(request.random, error.message));
+      this.#send(PacketType.dialResponse, encodeDialError(request.random, error.message));
       this.#end(GrpcStatus.ok);
       return;
     }
@@ -152,14 +160,17 @@ export class ProxyStream implements FrontHandler, PacketHandler {
       connection.closeByClient();
     } else {
       const text = connection !== undefined ? 'Unknown connectID' : 'backend uninitialized';
-      this.#answerStray(encodeCloseResponse(connectId, text));
+      this.#answerStray(PacketType.closeResponse, encodeCloseResponse(connectId, text));
     }
   }
 
   #onStrayPayload(connectId: number): void {
     if (this.#hasEnded || this.#connection?.isClientClosed === true) return;
     if (this.#connection === undefined) {
-      this.#front.send(encodeCloseResponse(connectId, 'backend not initialized'));
+      this.#send(
+        PacketType.closeResponse,
+        encodeCloseResponse(connectId, 'backend not initialized'),
+      );
       this.#end(GrpcStatus.ok);
       return;
     }
@@ -167,14 +178,17 @@ export class ProxyStream implements FrontHandler, PacketHandler {
     // guessing.
     if (connectId === this.#strayConnectId) return;
     this.#strayConnectId = connectId;
-    this.#answerStray(encodeCloseResponse(connectId, 'unrecognized connectID'));
+    this.#answerStray(
+      PacketType.closeResponse,
+      encodeCloseResponse(connectId, 'unrecognized connectID'),
+    );
   }
 
-  #answerStray(packet: Buffer): void {
+  #answerStray(type: PacketTypeNumber, packet: Buffer): void {
     const answers = ++this.#strayAnswers;
     const isUnread = answers > maxUnreadAnswers && this.#front.queuedPackets >= maxUnreadAnswers;
     if (answers <= maxStrayAnswers && !isUnread) {
-      this.#front.send(packet);
+      this.#send(type, packet);
       return;
     }
     this.#connection?.abandon();
@@ -182,6 +196,11 @@ export class ProxyStream implements FrontHandler, PacketHandler {
       ? `the client sends packets for no connection and leaves ${maxUnreadAnswers} answers unread`
       : `more than ${maxStrayAnswers} packets for no connection`;
     this.#end(GrpcStatus.resourceExhausted, sentence);
+  }
+
+  #send(type: PacketTypeNumber, packet: Buffer): void {
+    this.#context.packets.toClient.add(type);
+    this.#front.send(packet);
   }
 
   #end(status: GrpcStatus, message?: string): void {

@@ -1,6 +1,7 @@
 import { KonnectivityError } from './konnectivity-error.ts';
 import { checkConnectId, decodePacket } from './decode-packet.ts';
-import { grpcPrefixBytes, type Packet } from './packet.ts';
+import { grpcPrefixBytes, type Packet, PacketType } from './packet.ts';
+import type { PacketCounter } from './packet-counts.ts';
 
 /** Receives the packets of a stream in order. */
 export interface PacketHandler {
@@ -55,6 +56,7 @@ type Mode = 'head' | 'payload' | 'collect';
  */
 export class PacketParser {
   readonly #handler: PacketHandler;
+  readonly #counter: PacketCounter | undefined;
   readonly #limits: PacketLimits;
   #mode: Mode = 'head';
   /** The start of a message that arrived in pieces too small to tell what it is. */
@@ -70,8 +72,14 @@ export class PacketParser {
   #collectedLength = 0;
   #stopped = false;
 
-  constructor(handler: PacketHandler, limits: PacketLimits = defaultPacketLimits) {
+  /** @param counter counts the packets whose type is known (default: they are not counted) */
+  constructor(
+    handler: PacketHandler,
+    counter?: PacketCounter,
+    limits: PacketLimits = defaultPacketLimits,
+  ) {
     this.#handler = handler;
+    this.#counter = counter;
     this.#limits = limits;
   }
 
@@ -171,6 +179,7 @@ export class PacketParser {
   }
 
   #startPayload(connectId: number, payloadBytes: number, at: number): number {
+    this.#counter?.add(PacketType.data);
     this.#connectId = connectId;
     this.#left = payloadBytes;
     this.#mode = payloadBytes > 0 ? 'payload' : 'head';
@@ -219,6 +228,7 @@ export class PacketParser {
   #finish(message: Uint8Array): void {
     this.#mode = 'head';
     const packet = decodePacket(message);
+    this.#counter?.addKind(packet.kind);
     if (packet.kind !== 'data') {
       if (message.length > this.#limits.maxPacketBytes) {
         throw tooLarge(message.length, this.#limits.maxPacketBytes);

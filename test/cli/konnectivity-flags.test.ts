@@ -202,6 +202,18 @@ describe('Flags of proxy-agent', () => {
     ]);
   });
 
+  it('Flags with a token of a ServiceAccount become an agent that reads the token at every connect', async () => {
+    const file = join(certificates.directory, 'service-account-token');
+    const given = readProxyAgentOptions([`--service-account-token-path=${file}`], {});
+    const read = async (token: string) => {
+      await writeFile(file, token);
+      const { options } = readAgentOptions(agentArgvOf(given, 'cluster'), {});
+      return (await options.readToken())?.reveal();
+    };
+    expect([await read('first'), await read('second')]).toEqual(['first', 'second']);
+    expect(given.warnings).toEqual([]);
+  });
+
   it('Flags without an id take it from PROXY_AGENT_ID', () => {
     expect(readProxyAgentOptions([], { PROXY_AGENT_ID: 'a7' }).values.agentId).toBe('a7');
     const argv = ['--agent-id=a1'];

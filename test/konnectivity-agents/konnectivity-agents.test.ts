@@ -477,6 +477,38 @@ describe('Several standard agents of a cluster', () => {
     expect(world.metrics.read('draining_agents')).toBe(2);
   });
 
+  it('A listener counts the packets from and to standard agents by type', async () => {
+    const agent = await connect();
+    const client = await open(agent, 1);
+    client.stream.write(Buffer.from('request'));
+    await until(() => agent.of('data').length === 1);
+    agent.data(1, 'response');
+    agent.closeResponse(1);
+    await settle();
+    agent.drain();
+    expect([...world.packets.entries()]).toEqual([
+      ['from_agent', 'DIAL_RSP', 1],
+      ['from_agent', 'CLOSE_RSP', 1],
+      ['from_agent', 'DATA', 1],
+      ['from_agent', 'DRAIN', 1],
+      ['to_agent', 'DIAL_REQ', 1],
+      ['to_agent', 'DATA', 1],
+    ]);
+  });
+
+  it('A listener for standard agents that drains serves dials until its users have drained', async () => {
+    const users = Promise.withResolvers<void>();
+    const agent = await connect();
+    const drained = world.agents.drain(new AbortController().signal, users.promise);
+    await settle();
+    const client = await open(agent, 1);
+    users.resolve();
+    client.close();
+    agent.closeResponse(1);
+    await drained;
+    expect(agent.status).toBeDefined();
+  });
+
   it('A cluster with our own agent sends new dials there and keeps open connections', async () => {
     const agent = await connect();
     const client = await open(agent, 1);

@@ -9,6 +9,7 @@ import {
   startKonnectivityAgents,
 } from '../../src/konnectivity-agents/konnectivity-agents.ts';
 import type { KonnectivityAgentsOptions } from '../../src/konnectivity-agents/options.ts';
+import { PacketCounts } from '../../src/konnectivity/packet-counts.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import type { StreamHandler, TunnelStream } from '../../src/tunnel/stream-handler.ts';
@@ -81,6 +82,7 @@ export interface AgentsWorld extends AsyncDisposable {
   readonly front: ScriptedFront;
   readonly agents: RunningKonnectivityAgents;
   readonly metrics: TestMetrics;
+  readonly packets: PacketCounts;
   /** Log lines of level warn, as `event code`. */
   readonly warnings: string[];
   /** Starts a dial. */
@@ -100,6 +102,7 @@ export async function startAgentsWorld(
   const clock = new VirtualClock(20);
   const front = new ScriptedFront();
   const metrics = new TestMetrics();
+  const packets = new PacketCounts();
   const warnings: string[] = [];
   const log = {
     ...silentLogger,
@@ -139,6 +142,7 @@ export async function startAgentsWorld(
       },
       log,
       metrics,
+      packets,
       clock,
       startFront: front.start,
       ...parts,
@@ -155,6 +159,7 @@ export async function startAgentsWorld(
     front,
     agents,
     metrics,
+    packets,
     warnings,
     start,
     async dial(address, cluster) {

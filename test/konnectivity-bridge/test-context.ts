@@ -4,6 +4,7 @@ import type { Logger } from '../../src/base/log/logger.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import type { Dialer } from '../../src/dialer/dialer.ts';
 import { PacketBufferPool } from '../../src/konnectivity/packet-buffer.ts';
+import { PacketCounts } from '../../src/konnectivity/packet-counts.ts';
 import type { BridgeContext } from '../../src/konnectivity-bridge/bridge-context.ts';
 import { ClientShares } from '../../src/konnectivity-bridge/client-shares.ts';
 import { destinationResolver } from '../../src/konnectivity-bridge/destination.ts';
@@ -35,6 +36,7 @@ export function testContext(
     isSingleCluster: cluster !== undefined,
     limits: defaultBridgeLimits,
     pool: new PacketBufferPool(),
+    packets: new PacketCounts(),
     backlogBudget: new WindowBudget(maxBacklogBytesOfAll),
     shares: new ClientShares({}, clock),
     clock,

@@ -91,7 +91,7 @@ const meaning = [
 
 function parse(chunks: Iterable<Uint8Array>, limits = defaultPacketLimits): Recorder {
   const recorder = new Recorder();
-  const parser = new PacketParser(recorder, limits);
+  const parser = new PacketParser(recorder, undefined, limits);
   for (const chunk of chunks) parser.push(chunk);
   return recorder;
 }

@@ -20,8 +20,7 @@ export const oidcTable = {
     name: 'oidc-username-claim',
     kind: 'string',
     placeholder: 'CLAIM',
-    default: 'sub',
-    help: 'The claim with the name of the user.',
+    help: 'The claim with the name of the user. Default: sub.',
   },
   oidcUsernamePrefix: {
     name: 'oidc-username-prefix',

@@ -22,7 +22,7 @@ export function addonController(
   { clock, log }: Pick<AddonContext, 'clock' | 'log'>,
   options: Pick<ControllerOptions, 'name' | 'sources' | 'reconcile' | 'workers'>,
 ): Controller {
-  return new Controller({ ...options, backoff: { capMs: 60_000 }, drainMs: 3_000, clock, log });
+  return new Controller({ ...options, backoff: { capMs: 60_000 }, lastRunsMs: 3_000, clock, log });
 }
 
 /**

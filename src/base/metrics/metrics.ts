@@ -21,6 +21,13 @@ export interface MetricsGroup {
     label: string,
     read: () => Iterable<readonly [string | number, number]>,
   ): void;
+  /** A counter for each combination of values of two labels, whose values their owner keeps. */
+  totalsByTwo(
+    name: string,
+    help: string,
+    labels: readonly [string, string],
+    read: () => Iterable<readonly [string, string, number]>,
+  ): void;
   /**
    * Returns a function that counts one event. `label` is the name of the label that the function's
    * argument sets.
@@ -142,6 +149,25 @@ class RegistryGroup implements MetricsGroup {
       collect() {
         this.reset();
         for (const [value, count] of read()) this.inc({ [label]: value }, count);
+      },
+    });
+  }
+
+  totalsByTwo(
+    name: string,
+    help: string,
+    labels: readonly [string, string],
+    read: () => Iterable<readonly [string, string, number]>,
+  ): void {
+    const [one, two] = labels;
+    void new Counter({
+      ...this.#common(`${name}_total`, help),
+      labelNames: labels,
+      collect() {
+        this.reset();
+        for (const [first, second, count] of read()) {
+          this.inc({ [one]: first, [two]: second }, count);
+        }
       },
     });
   }

@@ -29,10 +29,18 @@ export interface AccessControl extends AsyncDisposable {
   readonly files: readonly FileStatus[];
 }
 
+interface Parts {
+  readonly relay: Relay;
+  readonly replicas: Replicas;
+  /** Checks credentials instead of the keys, CAs and API server of the options. */
+  readonly authenticator?: Authenticator | undefined;
+  readonly log: Logger;
+}
+
 /** @throws Error a file cannot be read, or does not hold what it should */
 export async function openAccessControl(
   options: BrokerOptions,
-  { relay, replicas, log }: { relay: Relay; replicas: Replicas; log: Logger },
+  { relay, replicas, log, ...given }: Parts,
 ): Promise<AccessControl> {
   await using parts = new AsyncDisposableStack();
   const { hub, proxies, replicaAddress } = options;
@@ -58,12 +66,13 @@ export async function openAccessControl(
     new DialerAccess({ clock, authorizer, clusters: hubCluster?.clusters }),
   );
   const { keys } = replicas;
+  const { authenticator = credentials.authenticator } = given;
   const opened = parts.move();
   return {
     authenticator:
       keys === undefined
-        ? credentials.authenticator
-        : new ReplicaAuthenticator(keys, replicaAddress?.href ?? '', credentials.authenticator),
+        ? authenticator
+        : new ReplicaAuthenticator(keys, replicaAddress?.href ?? '', authenticator),
     clusterAdmission,
     rules: authorizer,
     dialerAccess,

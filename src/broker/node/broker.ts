@@ -20,6 +20,7 @@ import type { Dialer } from '../../dialer/dialer.ts';
 import { AcceptRate } from '../accept-rate.ts';
 import { defaultAdmissionLimits } from '../admission.ts';
 import { AgentClocks } from '../agent-clocks.ts';
+import type { Authenticator } from '../authenticator.ts';
 import { createApp, RejectionCounts } from '../app.ts';
 import { Relay } from '../relay.ts';
 import { type AccessControl, openAccessControl } from './access-control.ts';
@@ -58,8 +59,11 @@ export interface RunningBroker extends AsyncDisposable {
   /**
    * Takes no new clients, asks all clients to go elsewhere, and ends when they have or when
    * `signal` aborts.
+   *
+   * @param users the drains of listeners in this process, with the same `signal`. Until they have
+   *   ended, dials of the broker's own dialers are served (default: there are none).
    */
-  drain(signal: AbortSignal): Promise<void>;
+  drain(signal: AbortSignal, users?: Promise<unknown>): Promise<void>;
   /** Closes all connections now. Idempotent. */
   close(): Promise<void>;
 }
@@ -76,6 +80,8 @@ export interface BrokerParts {
    * process, by `RunningBroker.accept` (default: false).
    */
   readonly hasNoPort?: boolean;
+  /** Checks the credentials of agents and dialers (default: those of the options are accepted). */
+  readonly authenticator?: Authenticator | undefined;
   /**
    * The metrics of this process, to which the broker adds its own (default: the broker's alone).
    */
@@ -100,14 +106,16 @@ type App = ReturnType<typeof createApp>;
  */
 export async function startBroker(
   options: BrokerOptions,
-  { onlyCluster, hasNoPort = false, metrics = new Metrics(), ...deps }: BrokerParts,
+  { onlyCluster, hasNoPort = false, metrics = new Metrics(), authenticator, ...deps }: BrokerParts,
 ): Promise<RunningBroker> {
   // Everything that is opened here closes in reverse order, also when a later step fails.
   await using parts = new AsyncDisposableStack();
   const log = deps.log.child({ replica: options.replicaId });
   const replicas = parts.use(await joinReplicas(options, log));
   const relay = makeRelay(options, replicas, { onlyCluster, log });
-  const access = parts.use(await openAccessControl(options, { relay, replicas, log }));
+  const access = parts.use(
+    await openAccessControl(options, { relay, replicas, authenticator, log }),
+  );
   const core: Core = { options, relay, access, metrics, log };
   exposeFiles(metrics.group('culvert_broker'), [...access.files, ...replicas.files]);
   const app = makeApp(core);
@@ -279,13 +287,13 @@ class Broker implements RunningBroker {
     return this.#relay.unready;
   }
 
-  async drain(signal: AbortSignal): Promise<void> {
+  async drain(signal: AbortSignal, users?: Promise<unknown>): Promise<void> {
     // The streams of bridge and gateway in this process end with it. Agents must learn that before
     // their tunnels close.
     const closeDialers = (): void =>
       [this.dialer, this.gatewayDialer].forEach((own) => own.close());
     signal.addEventListener('abort', closeDialers, { once: true });
-    await this.#relay.drain(signal, this.#drainTimeoutMs);
+    await this.#relay.drain(signal, this.#drainTimeoutMs, users);
     await this.close();
   }
 

@@ -29,7 +29,8 @@ export function makeLocalDialer(
 ): PooledDialer {
   const isGateway = dialer === 'gateway';
   return new PooledDialer({
-    connect: async (cluster) => admit(relay, { kind: 'dialer', cluster, dialer, isGateway }),
+    connect: async (cluster) =>
+      admit(relay, { kind: 'dialer', cluster, dialer, isGateway, isLocal: true }),
     clock: systemClock,
     log: log.child({ subsystem: 'dialer' }),
     software: `culvert-${dialer}/${version}`,
@@ -55,8 +56,9 @@ export function makeTokenDialer(
       { headers: { Authorization: `Bearer ${token.reveal()}` } },
     );
     const response = await app.fetch(request, {
+      isLocal: true,
       acceptLink: (client) => {
-        if (client.kind === 'dialer') link = admit(relay, client);
+        if (client.kind === 'dialer') link = admit(relay, { ...client, isLocal: true });
         return new Response(null, { status: 204 });
       },
     });

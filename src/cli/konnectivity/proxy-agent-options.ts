@@ -31,6 +31,10 @@ export const proxyServerTable = withoutVariables({
     help: 'Certificate chain (PEM) that is the credential of this agent.',
   },
   agentKey: { name: 'agent-key', kind: 'file', help: 'Private key (PEM) of --agent-cert.' },
+  serviceAccountTokenPath: {
+    ...{ name: 'service-account-token-path', kind: 'string', placeholder: 'FILE' },
+    help: 'The token of a ServiceAccount that is the credential of this agent. The file is read again at every connect.',
+  },
   agentId: {
     ...{ name: 'agent-id', kind: 'string', placeholder: 'ID' },
     default: { help: 'a random UUID', make: () => crypto.randomUUID() },
@@ -70,7 +74,6 @@ export const agentIgnored = ignoredFlags(
     'sync-interval': oneTunnel,
     'sync-interval-cap': oneTunnel,
     kubeconfig: oneTunnel,
-    'service-account-token-path': 'culvert agents show a certificate to a proxy server',
   },
   [...commonIgnoredBooleans, 'count-server-leases', 'sync-forever'],
 );
@@ -95,6 +98,7 @@ const everything = ['*:*', '127.0.0.0/8:*', '[::1]/128:*', '0.0.0.0/32:*', '[::]
 /** The command line of `culvert agent` that does the same. */
 export function agentArgvOf({ values }: ProxyAgentOptions, cluster: string): string[] {
   const { proxyServerHost, proxyServerPort, healthServerHost, healthServerPort } = values;
+  const { serviceAccountTokenPath: tokenFile } = values;
   const host = healthServerHost === undefined ? '0.0.0.0' : healthServerHost;
   return [
     `--broker-url=wss://${formatHostPort({ host: proxyServerHost, port: proxyServerPort })}`,
@@ -103,6 +107,7 @@ export function agentArgvOf({ values }: ProxyAgentOptions, cluster: string): str
     ...(values.caCert === undefined ? [] : [`--ca-file=${values.caCert}`]),
     ...(values.agentCert === undefined ? [] : [`--certificate-file=${values.agentCert}`]),
     ...(values.agentKey === undefined ? [] : [`--certificate-key-file=${values.agentKey}`]),
+    ...(tokenFile === undefined ? [] : [`--token-file=${tokenFile}`]),
     '--enable-kube-api-proxy=false',
     ...everything.map((pattern) => `--allow=${pattern}`),
     `--status-listen=${formatHostPort({ host, port: healthServerPort })}`,

@@ -29,6 +29,10 @@ export const proxyAgentCommand: Command = {
       line: 'culvert proxy-agent --proxy-server-host=127.0.0.1 --proxy-server-port=8091 --ca-cert=ca.crt --agent-cert=tls.crt --agent-key=tls.key',
     },
     {
+      title: 'an agent with the token of its ServiceAccount',
+      line: 'culvert proxy-agent --proxy-server-host=konnectivity.example.com --ca-cert=ca.crt --service-account-token-path=/var/run/secrets/tokens/konnectivity-agent-token',
+    },
+    {
       title: 'an agent with a certificate of the cluster CA',
       line: 'culvert proxy-agent --proxy-server-host=konnectivity.example.com --ca-cert=ca.crt --agent-cert=tls.crt --agent-key=tls.key',
     },

@@ -7,7 +7,12 @@ import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { parseYaml } from '../../kube/client/parse-yaml.ts';
 import { Informer } from '../../kube/controllers/informer.ts';
 import { ExposedServices, parseExposedServices } from '../exposed-services.ts';
-import type { NamespacedName } from './options-table.ts';
+
+/** A namespace and the name of an object in it. */
+export interface NamespacedName {
+  readonly namespace: string;
+  readonly name: string;
+}
 
 /** The exposed Services as they are now. */
 export interface ExposedServicesSource extends AsyncDisposable {

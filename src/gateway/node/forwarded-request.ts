@@ -7,14 +7,14 @@ import type {
 } from '../../http-exchange/http-exchange.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { exchangeError } from '../exchange-error.ts';
-import type { AdmittedRequest, IncomingRequest } from '../gateway.ts';
+import type { AdmittedRequest, IncomingRequest } from '../admitted-request.ts';
 import { GatewayError } from '../gateway-error.ts';
 import type { RequestRecord } from '../request-record.ts';
 import { responseHeaders } from '../response-headers.ts';
 import { statusAnswer } from '../status-answer.ts';
 import type { ClientEvents, ClientSide, RawConnection } from './client-side.ts';
 import type { GatewayContext } from './gateway-context.ts';
-import { bodyLength } from './body-length.ts';
+import { bodyLength } from '../body-length.ts';
 
 /**
  * One request, from its head to the end of its answer: it waits until the gateway has admitted it,

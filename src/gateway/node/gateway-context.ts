@@ -2,7 +2,12 @@ import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import type { OpenHttpExchange } from '../../http-exchange/http-exchange.ts';
 import type { Gateway } from '../gateway.ts';
-import type { ForwardedRequest } from './forwarded-request.ts';
+
+/** A request that has not ended. */
+export interface OpenRequest {
+  /** Ends it at once, so that the client notices. */
+  cut(): void;
+}
 
 /** The parts that all requests of a gateway share. */
 export interface GatewayContext {
@@ -12,8 +17,7 @@ export interface GatewayContext {
   readonly isKnownCluster: (cluster: string) => boolean | undefined;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Requests that have not ended. */
-  readonly requests: Set<ForwardedRequest>;
+  readonly requests: Set<OpenRequest>;
   /** Called when a request has ended. */
   readonly onEnded: () => void;
 }

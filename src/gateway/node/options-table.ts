@@ -7,6 +7,7 @@ import type { TrustedProxies } from '../../base/server/trusted-proxies.ts';
 import { defaultTlsPolicy } from '../../base/tls/tls-policy.ts';
 import { ValueError } from '../../base/value-error.ts';
 import { defaultUserLimits } from '../user-limits.ts';
+import type { NamespacedName } from './exposed-services-source.ts';
 import type { GatewayOptions } from './start-gateway.ts';
 
 /** Options of the gateway, in a broker's process and in its own. */
@@ -144,12 +145,6 @@ function parseDomain(text: string): string {
   const domain = text.toLowerCase();
   if (domain.split('.').every(isDnsLabel)) return domain;
   throw new ValueError('is not a domain (clusters.example.com)');
-}
-
-/** A namespace and the name of an object in it. */
-export interface NamespacedName {
-  readonly namespace: string;
-  readonly name: string;
 }
 
 function parseConfigMapName(text: string): NamespacedName {

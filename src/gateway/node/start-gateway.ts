@@ -19,7 +19,7 @@ import {
   type RunningGateway,
   startGatewayServer,
 } from './gateway-server.ts';
-import type { NamespacedName } from './options-table.ts';
+import type { NamespacedName } from './exposed-services-source.ts';
 
 export interface GatewayOptions extends GatewayServerOptions {
   /** The domain of `https://<cluster>.<domain>/` (default: only the path form). */
@@ -65,6 +65,7 @@ export async function startGateway(
     grants: parts.grants,
     exposedServices: () => services.value,
     domain: options.domain,
+    isKnownCluster,
     limits: userLimits,
     audit: (event) => {
       count(event);

@@ -34,7 +34,7 @@ export interface ControllerOptions {
   /**
    * Brings the object of `key` to its desired state. After a rejection it is called again with a
    * growing delay. Two workers never have the same key. Its signal aborts after `timeoutMs`, or if
-   * it has not ended within `drainMs` after a stop.
+   * it has not ended within `lastRunsMs` after a stop.
    */
   readonly reconcile: (key: string, signal: AbortSignal) => Promise<ReconcileResult | undefined>;
   /** Default 4. */
@@ -42,7 +42,7 @@ export interface ControllerOptions {
   /** For one reconcile, in milliseconds (default 60_000). */
   readonly timeoutMs?: number | undefined;
   /** How long a stop waits for running reconciles, in milliseconds (default 5_000). */
-  readonly drainMs?: number | undefined;
+  readonly lastRunsMs?: number | undefined;
   readonly backoff?: BackoffOptions | undefined;
   readonly clock?: Clock | undefined;
   readonly log?: Logger | undefined;
@@ -130,7 +130,7 @@ export class Controller {
     const onAbort = () => {
       this.#queue.close();
       const late = () => cut.abort(signal.reason);
-      drain = this.#clock.setTimer(this.#options.drainMs ?? 5_000, late);
+      drain = this.#clock.setTimer(this.#options.lastRunsMs ?? 5_000, late);
     };
     if (signal.aborted) onAbort();
     signal.addEventListener('abort', onAbort, { once: true });

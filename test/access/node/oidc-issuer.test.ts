@@ -86,7 +86,7 @@ describe('The options of an OIDC issuer on a command line', () => {
 
   it('The defaults are those of upstream', () => {
     expect(read(...needed).options).toMatchObject({
-      usernameClaim: 'sub',
+      usernameClaim: undefined,
       reservedNamePrefixes: ['system:'],
       signingAlgs: ['RS256'],
       requiredClaims: {},

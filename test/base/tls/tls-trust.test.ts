@@ -144,6 +144,8 @@ it('tls-trust.ts is the only file that makes trust settings for TLS', async () =
   expect(found.sort()).toEqual([
     'src/base/server/http-listener.ts',
     'src/broker/redis/redis-client.ts',
+    'src/gateway/node/gateway-server.ts',
+    'src/gateway/node/http2-server.ts',
     'src/kube/client/dialing-agents.ts',
   ]);
 });

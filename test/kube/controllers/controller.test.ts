@@ -184,7 +184,11 @@ describe('a controller', () => {
       });
       return undefined;
     };
-    const { clock, controller, stop, running } = start({ reconcile, sources: [], drainMs: 5_000 });
+    const { clock, controller, stop, running } = start({
+      reconcile,
+      sources: [],
+      lastRunsMs: 5_000,
+    });
     let isOver = false;
     void running.then(() => (isOver = true));
     for (const key of ['quick', 'slow']) controller.add(key);
