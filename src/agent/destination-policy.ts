@@ -75,6 +75,15 @@ export class DestinationPolicy {
     return this.addressRefusal(destination, host) === undefined ? destination : undefined;
   }
 
+  /** Whether `resolve` allows a host at some port. The host is not a name of the cluster. */
+  allowsHost(host: string): boolean {
+    const name = nameOf(host);
+    return (
+      name === this.#options.kubeApiserver?.host ||
+      this.#rules.some(({ matchesHost }) => matchesHost(name))
+    );
+  }
+
   /**
    * Why a destination must not be dialed at one of its addresses. Loopback, link-local, metadata
    * and other reserved addresses are for the machine itself, so a rule for names or for all

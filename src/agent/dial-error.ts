@@ -83,6 +83,12 @@ export function forbiddenTarget(host: string, port: number): TunnelError {
   return new TunnelError('forbidden_target', sentence);
 }
 
+/** A host that no rule allows, at a port of which only the name is known. */
+export function forbiddenHost(host: string, portName: string): TunnelError {
+  const sentence = `dial tcp ${host}:${portName}: forbidden by the agent's destination allowlist (no --allow names ${host})`;
+  return new TunnelError('forbidden_target', sentence);
+}
+
 /** A target at a reserved address that no rule names. */
 export function reservedAddress(
   target: { readonly host: string; readonly port: number },

@@ -7,6 +7,7 @@ import type { StreamHandler } from '../tunnel/stream-handler.ts';
 import type { NameResolver } from '../base/net/name-resolver.ts';
 import type { TcpRequest } from '../tunnel/stream-request.ts';
 import type { Destination, DestinationPolicy } from './destination-policy.ts';
+import { forbiddenHost } from './dial-error.ts';
 import { DialRecords } from './dial-records.ts';
 import type { DialOptions } from './dial-target.ts';
 import { OpenTargets } from './open-targets.ts';
@@ -62,6 +63,19 @@ export class TargetStreams {
     if (destination !== undefined) return destination;
     log.warn('destination refused', { host, port, caller: request.caller?.user });
     throw this.#refused(request, policy.refusal(host, port));
+  }
+
+  /**
+   * Refuses a host that no rule allows, before its port is looked up: the answer of the lookup would
+   * tell the dialer whether the host exists.
+   *
+   * @throws TunnelError `forbidden_target` the operator's list does not allow it at any port
+   */
+  checkHost(host: string, portName: string, caller: string | undefined): void {
+    const { policy, log } = this.#options;
+    if (policy.allowsHost(host)) return;
+    log.warn('destination refused', { host, port: portName, caller });
+    throw forbiddenHost(host, portName);
   }
 
   /**

@@ -9,9 +9,10 @@ export const proofAgeS = 60;
 /**
  * The dialer's name is followed by what the proof is bound to, so the binding is part of the signed
  * text and cannot be removed. Replicas of culvert 0.1 take it for a part of the name, which they
- * only log.
+ * only log. Later replicas that do not know gateways require `;cluster=` and `;nonce=` at the end,
+ * so `;gateway` comes before both, where they read it as a part of the name.
  */
-const boundDialer = /^(.*);cluster=([a-z0-9-]{1,63})(;gateway)?;nonce=([0-9a-f]{32})$/s;
+const boundDialer = /^(.*?)(;gateway)?;cluster=([a-z0-9-]{1,63});nonce=([0-9a-f]{32})$/s;
 
 /** With the binding, the name has at most 256 characters. Replicas read no more. */
 const maxDialerLength = 128;
@@ -71,7 +72,9 @@ export class ReplicaKeys {
     const [key] = this.#keys;
     const nonce = hexOf(crypto.getRandomValues(new Uint8Array(16)));
     const gateway = isGateway ? ';gateway' : '';
-    const bound = `${dialer.slice(0, maxDialerLength)};cluster=${cluster}${gateway};nonce=${nonce}`;
+    // No token has a semicolon in its name. A broker without credentials accepts any name.
+    const name = dialer.slice(0, maxDialerLength).replaceAll(';', '_');
+    const bound = `${name}${gateway};cluster=${cluster};nonce=${nonce}`;
     const proof = `${seconds} ${await sign(key, signedText(seconds, address, bound))}`;
     return {
       headers: { [proofHeader]: proof, [dialerHeader]: encodeURIComponent(bound) },
@@ -110,7 +113,7 @@ export class ReplicaKeys {
       );
     }
     const answer = await sign(key, answeredText(proof));
-    const [, name = '', cluster = '', gateway, nonce = ''] = boundDialer.exec(dialer) ?? [];
+    const [, name = '', gateway, cluster = '', nonce = ''] = boundDialer.exec(dialer) ?? [];
     if (nonce === '') return { dialer, answer, seconds, bound: undefined };
     return {
       dialer: name,

@@ -29,6 +29,13 @@ describe('DestinationPolicy', () => {
     });
   });
 
+  it('The destination policy allows a host at some port if a rule names it, or if it is the kube-apiserver', () => {
+    const named = policy(['web.shop.svc:80', '*.db.svc:*']);
+    const hosts = ['web.shop.svc', 'a.db.svc', 'kubernetes.default.svc', 'other.shop.svc'];
+    expect(hosts.map((host) => named.allowsHost(host))).toEqual([true, true, true, false]);
+    expect(policy([], null).allowsHost('kubernetes.default.svc')).toBe(false);
+  });
+
   describe('The name of the cluster with a namespace', () => {
     const apiserver = { host: 'kubernetes.default.svc' };
     const own = policy([], apiserver, 'proxies');

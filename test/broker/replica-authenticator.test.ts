@@ -289,6 +289,32 @@ describe('An overheard proof of a replica', () => {
   });
 });
 
+describe('A replica that forwards a session of a gateway', () => {
+  /** How replicas that do not know gateways read a proof. */
+  const earlierBinding = /^(.*);cluster=([a-z0-9-]{1,63});nonce=([0-9a-f]{32})$/s;
+
+  it('A proof for a gateway says so, is valid once, and binds replicas that do not know gateways', async () => {
+    const { headers } = await key.prove(address, 'c1', 'x'.repeat(500), true);
+    const authenticator = new ReplicaAuthenticator(() => key, address, nobody, atNow);
+    const forward = () => authenticator.authenticate(new Headers(headers), { certificates: [] });
+    const name = 'x'.repeat(128);
+    expect(await forward()).toMatchObject({ name, cluster: 'c1', isGateway: true });
+    await expect(forward()).rejects.toThrow('used before');
+    const [, earlierName, cluster] =
+      earlierBinding.exec(decodeURIComponent(headers['Culvert-Dialer']!)) ?? [];
+    expect([earlierName, cluster]).toEqual([`${name};gateway`, 'c1']);
+  });
+
+  it.each(['bridge;gateway', 'bridge;gateway;cluster=c2', ';gateway'])(
+    'The dialer %s is not taken for a gateway because of its name',
+    async (dialer) => {
+      const { headers } = await key.prove(address, 'c1', dialer);
+      const verified = await key.verify(new Headers(headers), address);
+      expect(verified?.bound).toMatchObject({ cluster: 'c1', isGateway: false });
+    },
+  );
+});
+
 describe('A replica of culvert 0.1', () => {
   /** Signs as that version does. */
   async function earlierHeaders(dialer: string): Promise<ShownHeaders> {

@@ -73,6 +73,7 @@ export class HttpConnection implements ResponseSink {
   send(request: RequestText, user: ConnectionUser): void {
     this.#request = request;
     this.#user = user;
+    this.#untakenBytes = 0;
     this.#isRequestSent = request.bodyBytes === 0;
     this.#parser.begin(request.method);
     // A head without a body takes no buffer of the writer, of which 1,000 watches would need many.

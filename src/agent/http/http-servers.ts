@@ -73,6 +73,16 @@ export class HttpServers {
   }
 
   /**
+   * Checks the Service of a request before its port is looked up.
+   *
+   * @throws TunnelError `forbidden_target` no Service has such a name, or the operator's list allows
+   *   none of its ports
+   */
+  checkService(service: Extract<HttpServer, { kind: 'service' }>, user: string | undefined): void {
+    this.#options.targets.checkHost(serviceHost(service), service.port, user);
+  }
+
+  /**
    * Opens a connection.
    *
    * @param dialing cancels it
@@ -127,14 +137,10 @@ type ServiceName = Pick<Extract<HttpServer, { kind: 'service' }>, 'name' | 'name
 
 const dnsLabel = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
-function serviceHost(service: ServiceName): string {
-  checkServiceName(service);
-  return `${service.name}.${service.namespace}.svc`;
-}
-
 /** @throws TunnelError `forbidden_target` no Service has such a name */
-export function checkServiceName({ name, namespace }: ServiceName): void {
-  if (dnsLabel.test(name) && dnsLabel.test(namespace)) return;
+function serviceHost(service: ServiceName): string {
+  const { name, namespace } = service;
+  if (dnsLabel.test(name) && dnsLabel.test(namespace)) return `${name}.${namespace}.svc`;
   throw new TunnelError('forbidden_target', `no Service has the name ${namespace}/${name}`);
 }
 

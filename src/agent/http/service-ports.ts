@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import type { HttpRequest, HttpServer } from '../../tunnel/stream-request.ts';
 import type { ConnectionPool } from './connection-pool.ts';
-import { checkServiceName, type HttpServers } from './http-servers.ts';
+import type { HttpServers } from './http-servers.ts';
 import { fetchJson } from './fetch-json.ts';
 import type { OwnCredentials } from './own-credentials.ts';
 
@@ -41,7 +41,8 @@ export class ServicePorts {
   /**
    * The number of the port that a request to a Service names.
    *
-   * @throws TunnelError `dns` there is no such Service or port; any other code says why the
+   * @throws TunnelError `dns` there is no such Service or port; `forbidden_target` the operator's
+   *   list does not allow any port of it, whether it exists or not; any other code says why the
    *   kube-apiserver does not tell
    */
   async lookup(request: HttpRequest, signal: AbortSignal): Promise<number> {
@@ -51,6 +52,7 @@ export class ServicePorts {
     if (!portName.test(port)) {
       throw new TunnelError('forbidden_target', `no Service has the port ${port}`);
     }
+    this.#options.servers.checkService(server, request.caller?.user);
     const key = `${namespace}/${name}:${port}`;
     const nowMs = this.#options.clock.now();
     const known = this.#known.get(key);
@@ -71,7 +73,6 @@ export class ServicePorts {
     const { servers, credentials, pool, clock } = this.#options;
     const server = { kind: 'kube-apiserver' } as const;
     const own: HttpRequest = { ...request, target: { ...request.target, server } };
-    checkServiceName({ namespace, name });
     const authorization = await credentials.read();
     const path = `/api/v1/namespaces/${namespace}/services/${name}`;
     const { status, body } = await fetchJson(

@@ -8,6 +8,8 @@ export interface DestinationPattern {
    * spelling.
    */
   matches(this: void, host: string, port: number): boolean;
+  /** Whether `matches` is true at some port. */
+  matchesHost(this: void, host: string): boolean;
   /**
    * The addresses that the pattern itself lists, at the ports of `hasPort`. A name that resolves to
    * an address does not list it, except `localhost`.
@@ -40,7 +42,12 @@ export function parseDestinationPattern(text: string): DestinationPattern {
   const { matches, ranges } = parseHosts(hostText.toLowerCase());
   const wanted = portText === '*' ? undefined : Number(portText);
   const hasPort = (port: number): boolean => wanted === undefined || port === wanted;
-  return { matches: (host, port) => hasPort(port) && matches(host), ranges, hasPort };
+  return {
+    matches: (host, port) => hasPort(port) && matches(host),
+    matchesHost: matches,
+    ranges,
+    hasPort,
+  };
 }
 
 function parseHosts(text: string): Hosts {

@@ -7,6 +7,9 @@ import { AgentWorld } from './agent-world.ts';
 /** What a server saw of the last request. */
 let seen: { method: string; url: string; rawHeaders: string[]; body: string; socket: unknown };
 
+/** The objects that the kube-apiserver was asked for. */
+const kubePaths: string[] = [];
+
 const echo: RequestListener = (request, response) => {
   const pieces: Buffer[] = [];
   request.on('data', (piece: Buffer) => pieces.push(piece));
@@ -37,7 +40,11 @@ const answer = (
     response.setHeader('Content-Length', big.length);
     return void response.end(big);
   }
-  if (path.startsWith('/api/v1/namespaces/shop/services/')) {
+  if (path.startsWith('/api/v1/namespaces/')) kubePaths.push(path);
+  if (path === '/api/v1/namespaces/other/services/missing') {
+    return void response.writeHead(404).end('{}');
+  }
+  if (path.startsWith('/api/v1/namespaces/')) {
     const ports = [{ name: 'metrics', port: world.servicePort }];
     return void response.end(JSON.stringify({ spec: { ports } }));
   }
@@ -178,6 +185,19 @@ describe("An agent's HTTP request", () => {
     expect(seen.url).toBe('/named');
     const missing = world.open({}, { server: { ...server, port: 'nothing' } });
     expect(await missing.closed).toMatchObject({ code: 'dns' });
+  });
+
+  it('A request to the named port of a Service is refused before a lookup where no rule names it', async () => {
+    const before = kubePaths.length;
+    const errors = ['exists', 'missing'].map(async (name) => {
+      const server = { kind: 'service', scheme: 'http', namespace: 'other', name } as const;
+      const { closed } = world.open({}, { server: { ...server, port: 'metrics' } });
+      return String((await closed)?.message).replaceAll(name, 'NAME');
+    });
+    const [exists, missing] = await Promise.all(errors);
+    expect(exists).toContain("forbidden by the agent's destination allowlist");
+    expect(missing).toBe(exists);
+    expect(kubePaths).toHaveLength(before);
   });
 
   it.each([
