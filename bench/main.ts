@@ -6,6 +6,8 @@
 //   --cpu-prof DIR   culvert alone, with CPU profiles of its processes
 //   --json FILE      rows of {figure, ours, peer, ratio} as JSON; peer is upstream's konnectivity
 //   --repetitions N  instead of the usual 5 (2 when quick)
+// npm run bench -- http: the HTTP plane beside upstream's user-server, kubectl proxy and a direct connection. Needs root.
+//   --quick, --only NAMES, --repetitions N, --json FILE, --cpu-prof DIR as above
 // npm run bench -- peers: culvert connect beside other tunnels for plain TCP; also with --quick.
 // npm run bench -- link: a shaped link between two network namespaces: direct, culvert and konnectivity. Needs root.
 // npm run bench -- scale: many idle agents on one broker, the storm when it dies, what a hop and the directory cost.
@@ -15,8 +17,10 @@
 import { parseArgs } from 'node:util';
 import { isMissing, prepareGround, ground } from '../testkit/ground/ground.ts';
 import { apiServerPrograms, findPrograms } from '../testkit/ground/kubernetes/programs.ts';
+import { findHttpPrograms, prepareHttpPrograms } from '../testkit/ground/http/http-programs.ts';
 import { measureAddon } from './addon.ts';
 import { measureDirectory, measureHop } from './hop.ts';
+import { compareHttp, compareHttpApart } from './http/compare-http.ts';
 import { measureIdle } from './idle.ts';
 import { type ScaleRow, scaleTable } from './report.ts';
 import { measureInside, measureLinks } from './shaped-link.ts';
@@ -35,7 +39,7 @@ const { values, positionals } = parseArgs({
     'cpu-prof': { type: 'string' },
     json: { type: 'string' },
     repetitions: { type: 'string' },
-    // For `link`, which starts itself in a network namespace.
+    // For `link` and `http`, which start themselves in a network namespace.
     inside: { type: 'string' },
   },
 });
@@ -47,6 +51,39 @@ if (positionals[0] === 'addon') {
     process.exit(2);
   }
   process.exit(reportScale(await measureAddon(programs, Number(values.clusters))));
+}
+
+if (positionals[0] === 'http') {
+  const names = ['load', 'kubelet', 'clusterProxy'] as const;
+  const report = (line: string): void => console.log(`test ground: ${line}`);
+  if (values.inside === undefined) {
+    await prepareHttpPrograms(names, report);
+    process.exit(await compareHttpApart());
+  }
+  const found = {
+    http: await findHttpPrograms(names),
+    kubernetes: await findPrograms(apiServerPrograms),
+    konnectivity: await ground.upstream(),
+  };
+  const { http, kubernetes, konnectivity } = found;
+  if (isMissing(http) || isMissing(kubernetes) || isMissing(konnectivity)) {
+    const { missing, reason } = Object.values(found).find(isMissing)!;
+    console.error(`real servers and clients are needed: ${missing} (${reason})`);
+    process.exit(2);
+  }
+  const { quick: isQuick, only: start, json: file, repetitions: times } = values;
+  process.exit(
+    await compareHttp(
+      { http, kubernetes, konnectivity },
+      {
+        isQuick,
+        only: start?.split(','),
+        repetitions: times === undefined ? undefined : Number(times),
+        json: file,
+        cpuProfiles: values['cpu-prof'],
+      },
+    ),
+  );
 }
 
 await prepareGround('bench', (line) => console.log(`test ground: ${line}`));

@@ -1,6 +1,8 @@
 // npm run e2e: the end to end tests. Arguments go to vitest: npm run e2e -- install
 // `npm run e2e -- egress` runs only the tests of the egress selector, which need root on Linux. With
 // --faults it also measures the long table of docs/egress-selector.md.
+// `npm run e2e -- http` runs only the real clients of the HTTP plane, which need root on Linux. With
+// --minutes 10 the informers of client-go are followed for as long (default 2).
 // All other tests run on the clusters of `npm run ground -- up`. With CI=true it starts the clusters
 // if they do not run, and removes them afterwards.
 import { spawn } from 'node:child_process';
@@ -11,7 +13,12 @@ import { startedClusters } from '../testkit/ground/kubernetes/state.ts';
 const report = (line: string) => console.log(`e2e: ${line}`);
 const [first, ...rest] = process.argv.slice(2);
 
-if (first === 'egress') {
+if (first === 'http') {
+  const at = rest.indexOf('--minutes');
+  const env = at === -1 ? {} : { E2E_HTTP_MINUTES: rest[at + 1] ?? '' };
+  const others = at === -1 ? rest : rest.toSpliced(at, 2);
+  process.exitCode = await runVitest('test/e2e-http', others, env);
+} else if (first === 'egress') {
   const others = rest.filter((argument) => argument !== '--faults');
   const env = rest.length > others.length ? { E2E_FAULTS: 'all' } : {};
   process.exitCode = await runVitest('test/e2e-egress', others, env);
@@ -20,6 +27,9 @@ if (first === 'egress') {
   // Arguments choose tests of the clusters.
   if (first === undefined && process.exitCode === 0) {
     process.exitCode = await runVitest('test/e2e-egress');
+  }
+  if (first === undefined && process.exitCode === 0) {
+    process.exitCode = await runVitest('test/e2e-http');
   }
 }
 

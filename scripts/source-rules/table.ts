@@ -59,7 +59,21 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/websocket',
     ],
   },
-  'src/broker/edge': { imports: [...protocol, 'src/broker', 'src/websocket'], isPortable: true },
+  // The Worker is composed here, because its runtime has one entry: the broker and the gateway.
+  'src/broker/edge': {
+    imports: [
+      ...protocol,
+      'src/access',
+      'src/broker',
+      'src/dialer',
+      'src/gateway',
+      'src/gateway/edge',
+      'src/http-exchange',
+      'src/kube/client',
+      'src/websocket',
+    ],
+    isPortable: true,
+  },
   'src/agent': {
     imports: [
       ...protocol,
@@ -88,6 +102,10 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/kube/controllers',
       'src/stream-io/node',
     ],
+  },
+  'src/gateway/edge': {
+    imports: [...protocol, 'src/access', 'src/http-exchange', 'src/gateway', 'src/websocket'],
+    isPortable: true,
   },
   'src/connect': { imports: [...protocol, 'src/dialer', 'src/stream-io/node'] },
   'src/konnectivity': { imports: [...base, 'src/http2'] },

@@ -34,7 +34,13 @@ export class AnswerCache<T> {
   readonly #bad = new Map<string, Kept<T>>();
   /** Questions that have no answer yet. */
   readonly #open = new Map<string, Promise<T>>();
-  readonly #key = crypto.subtle.generateKey({ name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
+  readonly #key = crypto.subtle.importKey(
+    'raw',
+    crypto.getRandomValues(new Uint8Array(32)),
+    { name: 'HMAC', hash: 'SHA-256' },
+    false,
+    ['sign'],
+  );
 
   constructor(options: AnswerCacheOptions<T>) {
     this.#options = options;

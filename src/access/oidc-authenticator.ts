@@ -50,6 +50,7 @@ export class OidcAuthenticator implements TokenAuthenticator, Disposable {
   readonly #options: OidcOptions;
   readonly #parts: OidcAuthenticatorParts;
   #attempt: Attempt | undefined;
+  #tried: Promise<void> = Promise.resolve();
   #timer: Timer | undefined;
   #problem: string;
 
@@ -74,7 +75,15 @@ export class OidcAuthenticator implements TokenAuthenticator, Disposable {
     this.disable(`oidc: authenticator for issuer "${this.#options.issuerUrl}" is not initialized`);
     const attempt: Attempt = { fetchJson, ended: new AbortController() };
     this.#attempt = attempt;
-    void this.#discover(attempt);
+    this.#tried = this.#discover(attempt);
+  }
+
+  /**
+   * Resolves when the first attempt to reach the issuer since `use` has ended, with keys or
+   * without.
+   */
+  get tried(): Promise<void> {
+    return this.#tried;
   }
 
   /** Accepts no token until the next `use`. */

@@ -188,6 +188,10 @@ export const tokenGatewayCommand: Command = {
       title: 'a token that is valid for 30 days',
       line: 'culvert token gateway --name gateway-1 > gateway-1.token',
     },
+    {
+      title: 'a token that is valid for one day',
+      line: 'culvert token gateway --name gateway-1 --ttl 24h > gateway-1.token',
+    },
   ],
   async run(argv, io) {
     const { values } = readOptions(gatewayTokenTable, argv, io.env);

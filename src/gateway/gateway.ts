@@ -14,8 +14,10 @@ import type {
   HttpExchangeOptions,
   HttpServer,
 } from '../http-exchange/http-exchange.ts';
+import { TunnelError } from '../tunnel/errors.ts';
 import { type Caller, callerProblem, isTraceparent } from '../tunnel/stream-request.ts';
 import type { AuditHook } from './audit.ts';
+import { exchangeError } from './exchange-error.ts';
 import type { ExposedService, ExposedServices } from './exposed-services.ts';
 import { GatewayError } from './gateway-error.ts';
 import { isLongRunning } from './long-running.ts';
@@ -42,6 +44,8 @@ export interface GatewayParts {
   readonly exposedServices: () => ExposedServices;
   /** The domain of `https://<cluster>.<domain>/`, in lower case (default: only the path form). */
   readonly domain?: string | undefined;
+  /** Whether a list of clusters has a cluster (default: no list exists). */
+  readonly isKnownCluster?: ((cluster: string) => boolean | undefined) | undefined;
   readonly limits: UserLimits;
   readonly audit: AuditHook;
   readonly clock: Clock;
@@ -171,6 +175,13 @@ export class Gateway {
       if (!(thrown instanceof AccessError)) throw thrown;
       // A Service has users of its own.
       if (isService && thrown.code === 'unauthenticated') return unknown;
+      const { cluster } = route;
+      const unreachable = tunnelErrorIn(thrown);
+      // Nothing is known about the token if the cluster that must review it was not reached.
+      if (unreachable !== undefined && unreachable.code !== 'forbidden') {
+        const isKnownCluster = this.#parts.isKnownCluster?.(cluster);
+        throw exchangeError(unreachable, { cluster, isKnownCluster });
+      }
       throw new GatewayError('Unauthorized', thrown.message, { cause: thrown });
     }
   }
@@ -197,6 +208,14 @@ export class Gateway {
       );
     }
   }
+}
+
+/** The failure of the tunnel among the causes of an error. */
+function tunnelErrorIn(error: Error): TunnelError | undefined {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (at instanceof TunnelError) return at;
+  }
+  return undefined;
 }
 
 function actionOf(method: string, { server, path }: RequestRoute): Action {

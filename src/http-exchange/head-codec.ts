@@ -116,7 +116,7 @@ class HeadWriter {
 
 type IsValid = (bytes: Uint8Array, start: number, end: number) => boolean;
 
-const ascii = new TextDecoder('utf-8', { ignoreBOM: true });
+const ascii = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
 
 class HeadReader {
   readonly #bytes: Uint8Array;

@@ -1,5 +1,3 @@
-import { randomFillSync } from 'node:crypto';
-
 /** Below this many bytes the word loop does not pay for its set-up. */
 const wordwiseFromBytes = 32;
 
@@ -71,7 +69,7 @@ let nextKey = randomKeys.length;
 /** Returns a key that no peer can predict. One call of the random source gives many keys. */
 export function randomMaskKey(): number {
   if (nextKey === randomKeys.length) {
-    randomFillSync(randomKeys);
+    crypto.getRandomValues(randomKeys);
     nextKey = 0;
   }
   return randomKeys[nextKey++]!;

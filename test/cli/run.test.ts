@@ -12,8 +12,9 @@ describe('culvert', () => {
     async (argv) => {
       const { code, stdout } = await cli(argv);
       expect(code).toBe(0);
+      const width = Math.max(...commands.map(({ name }) => name.length));
       for (const { name, summary } of commands)
-        expect(stdout).toContain(`${name.padEnd(12)}  ${summary}`);
+        expect(stdout).toContain(`${name.padEnd(width)}  ${summary}`);
     },
   );
 
@@ -33,8 +34,8 @@ describe('culvert', () => {
     [['brokr'], 'culvert: unknown command "brokr", did you mean broker?\n'],
     [['frobnicate', '--help'], 'culvert: unknown command "frobnicate"\n'],
     [['token', 'agnt'], 'culvert: unknown command "token agnt", did you mean token agent?\n'],
-    [['token'], 'culvert token is followed by one of: keygen, agent, dialer\n'],
-    [['token', '--help'], 'culvert token is followed by one of: keygen, agent, dialer\n'],
+    [['token'], 'culvert token is followed by one of: keygen, agent, dialer, gateway\n'],
+    [['token', '--help'], 'culvert token is followed by one of: keygen, agent, dialer, gateway\n'],
   ])('culvert answers %j with a suggestion', async (argv, message) => {
     const { code, stderr } = await cli(argv);
     expect(code).toBe(2);

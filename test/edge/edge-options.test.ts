@@ -19,6 +19,7 @@ it('The edge options have defaults for variables that are not set or empty', () 
     acceptRate: 200,
     logLevel: 'info',
     silenceLimitMs: 60_000,
+    gateway: undefined,
   });
 });
 
@@ -39,4 +40,48 @@ it('The edge options report all problems together, without values', () => {
       'CULVERT_TOKEN_PUBLIC_KEY is not set',
   );
   expect(read).not.toThrow('no key at all');
+});
+
+it('The edge options refuse variables of a gateway that is off, and hub access without a server', () => {
+  const off = () => readEdgeOptions({ CULVERT_OPEN: 'true', CULVERT_POLICY: 'rules: []' });
+  expect(off).toThrow('CULVERT_POLICY is for CULVERT_GATEWAY, which is not "true"');
+  const wrong = () =>
+    readEdgeOptions({
+      CULVERT_OPEN: 'true',
+      CULVERT_GATEWAY: 'true',
+      CULVERT_POLICY: 'rules: 1',
+      CULVERT_EXPOSED_SERVICES: '- namespace: a',
+      CULVERT_HUB_API_SERVER: 'http://hub.example.com',
+      CULVERT_SUBJECT_ACCESS_REVIEW: 'true',
+      CULVERT_OIDC_ISSUER_URL: 'https://issuer.example.com',
+      CULVERT_GATEWAY_LISTEN: '0.0.0.0:9092',
+    });
+  for (const text of [
+    'CULVERT_GATEWAY_LISTEN is unknown',
+    'CULVERT_HUB_API_SERVER is not what it should be',
+    'CULVERT_SUBJECT_ACCESS_REVIEW needs CULVERT_HUB_API_SERVER as well',
+    'CULVERT_POLICY: ',
+    'CULVERT_EXPOSED_SERVICES: ',
+    '--oidc-issuer-url and --oidc-client-id must be specified together',
+  ]) {
+    expect(wrong).toThrow(text);
+  }
+});
+
+it('The edge options read a gateway', () => {
+  const { gateway } = readEdgeOptions({
+    CULVERT_OPEN: 'true',
+    CULVERT_GATEWAY: 'true',
+    CULVERT_GATEWAY_DOMAIN: 'Clusters.example.com',
+    CULVERT_EXPOSED_SERVICES: '[{"namespace": "a", "service": "b", "port": 80}]',
+    CULVERT_HUB_API_SERVER: 'https://hub.example.com',
+    CULVERT_HUB_API_TOKEN: 'secret',
+  });
+  expect(gateway).toMatchObject({
+    domain: 'clusters.example.com',
+    exposedServices: { size: 1 },
+    hub: { token: 'secret' },
+    policy: undefined,
+    oidc: undefined,
+  });
 });

@@ -9,6 +9,7 @@ import { ExposedServices } from '../../src/gateway/exposed-services.ts';
 import type { IncomingRequest } from '../../src/gateway/gateway.ts';
 import { GatewayError } from '../../src/gateway/gateway-error.ts';
 import type { HeaderList } from '../../src/http-exchange/http-exchange.ts';
+import { TunnelError } from '../../src/tunnel/errors.ts';
 import { testGateway, type TestGatewayOptions } from './test-gateway.ts';
 
 const never = new AbortController().signal;
@@ -80,6 +81,22 @@ describe('The admission of a request', () => {
     await expect(admit('/c1/version', { authenticator: refusing })).rejects.toMatchObject({
       reason: 'Unauthorized',
       message: 'authentication failed: no',
+    });
+  });
+
+  it('The admission answers 503, or 404 for an unknown cluster, if no agent can review the token', async () => {
+    const lost = new AccessError('unavailable', 'no answer', {
+      cause: new TunnelError('no_agent', 'no agent is connected'),
+    });
+    const authenticator = answering(lost);
+    await expect(admit('/c1/version', { authenticator })).rejects.toMatchObject({
+      reason: 'ServiceUnavailable',
+      code: 503,
+    });
+    const unknown = { authenticator, isKnownCluster: () => false };
+    await expect(admit('/c1/version', unknown)).rejects.toMatchObject({
+      reason: 'NotFound',
+      code: 404,
     });
   });
 

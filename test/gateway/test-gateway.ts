@@ -15,7 +15,9 @@ const forwardAll: RequestAuthenticator = {
   authenticate: () => Promise.resolve({ kind: 'forward', subject: undefined }),
 };
 
-export interface TestGatewayOptions extends Partial<Pick<GatewayParts, 'domain' | 'grants'>> {
+export interface TestGatewayOptions extends Partial<
+  Pick<GatewayParts, 'domain' | 'grants' | 'isKnownCluster'>
+> {
   readonly authenticator?: RequestAuthenticator;
   readonly authorizer?: Authorizer;
   readonly services?: ExposedServices;
@@ -26,11 +28,12 @@ export interface TestGatewayOptions extends Partial<Pick<GatewayParts, 'domain' 
 /** A gateway and the audit events that it has sent. */
 export function testGateway(options: TestGatewayOptions = {}) {
   const { clock = systemClock, services = new ExposedServices([]) } = options;
-  const { domain, authenticator = forwardAll, authorizer = allowAll } = options;
+  const { domain, isKnownCluster, authenticator = forwardAll, authorizer = allowAll } = options;
   const audited: AuditEvent[] = [];
   const limits = new UserLimits({ ...defaultUserLimits, ...options.limits }, clock);
   const gateway = new Gateway({
-    ...{ authenticator, authorizer, domain, limits, clock, grants: options.grants },
+    ...{ authenticator, authorizer, domain, isKnownCluster, limits, clock },
+    grants: options.grants,
     exposedServices: () => services,
     audit: (event) => audited.push(event),
   });

@@ -9,7 +9,7 @@ const highestServerPort = 49_151;
 
 /** Upstream's proxy-server with one proxy-agent connected to it, over mTLS on loopback. */
 export interface Upstream extends AsyncDisposable {
-  /** Where konnectivity clients with a certificate of the client CA connect: `127.0.0.1:PORT`. */
+  /** Where konnectivity clients with a certificate of the client CA connect: `HOST:PORT`. */
   readonly front: string;
   readonly server: Program;
   readonly agent: Program;
@@ -26,6 +26,8 @@ export interface AgentPlace {
 export interface UpstreamOptions {
   /** Clients connect to this Unix socket, without TLS, instead of to a port. */
   readonly udsPath?: string;
+  /** The address at which clients connect (default: 127.0.0.1). */
+  readonly frontHost?: string;
   /** The verbosity of both. Their default is 4, which logs two lines for each packet. */
   readonly verbosity?: number;
   /** The port on loopback at which the agent connects, given the server's (default: the same). */
@@ -50,7 +52,10 @@ export async function startUpstream(
   await ready(server, `http://127.0.0.1:${ports.health}/readyz`);
   const running = started.move();
   return {
-    front: options.udsPath === undefined ? `127.0.0.1:${ports.front}` : `unix:${options.udsPath}`,
+    front:
+      options.udsPath === undefined
+        ? `${options.frontHost ?? '127.0.0.1'}:${ports.front}`
+        : `unix:${options.udsPath}`,
     server,
     agent,
     [Symbol.asyncDispose]: async () => {
@@ -83,7 +88,7 @@ function startServer(
   programs: UpstreamPrograms,
   certificates: TestCertificates,
   ports: ServerPorts,
-  { udsPath, verbosity = 4, agentPlace }: UpstreamOptions,
+  { udsPath, frontHost = '127.0.0.1', verbosity = 4, agentPlace }: UpstreamOptions,
 ): Program {
   const { server, client, agent } = certificates;
   return startProgram({
@@ -93,7 +98,7 @@ function startServer(
       `--v=${verbosity}`,
       ...(udsPath === undefined
         ? [
-            '--server-bind-address=127.0.0.1',
+            `--server-bind-address=${frontHost}`,
             `--server-port=${ports.front}`,
             `--server-cert=${server.cert}`,
             `--server-key=${server.key}`,

@@ -8,6 +8,7 @@ import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { defaultLimits } from '../../src/tunnel/limits.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { Session } from '../../src/tunnel/session.ts';
+import type { StreamHandler } from '../../src/tunnel/stream-handler.ts';
 import type { SessionOptions } from '../../src/tunnel/session-options.ts';
 import { SlabPool } from '../../src/tunnel/slab.ts';
 import { WindowBudget } from '../../src/tunnel/window-budget.ts';
@@ -17,13 +18,19 @@ export interface MemoryTunnel extends AsyncDisposable {
   readonly dialer: PooledDialer;
 }
 
+type AcceptStream = (
+  ...args: [...Parameters<NonNullable<SessionOptions['accept']>>, isGateway: boolean]
+) => StreamHandler;
+
 /**
  * A dialer, a broker and an acceptor in this process, on real time, joined by function calls.
  *
- * @param accept decides about each stream at the acceptor
+ * @param accept decides about each stream at the acceptor, which knows whether the dialer is a
+ *   gateway
  */
 export async function startMemoryTunnel(
-  accept: NonNullable<SessionOptions['accept']>,
+  accept: AcceptStream,
+  { isGateway = false }: { readonly isGateway?: boolean } = {},
 ): Promise<MemoryTunnel> {
   const [clock, log] = [systemClock, silentLogger];
   const directory = new MemoryDirectory();
@@ -32,14 +39,14 @@ export async function startMemoryTunnel(
     clock,
     log,
     resumeGraceMs: defaultLimits.resumeGraceMs,
-    makeSession: (sessionLog, events) =>
+    makeSession: (sessionLog, events, isKnownGateway) =>
       new Session({
         clock,
         limits: defaultLimits,
         pool: new SlabPool(),
         budget: new WindowBudget(2 ** 30),
         log: sessionLog,
-        accept,
+        accept: (request, stream) => accept(request, stream, isKnownGateway),
         ...events,
       }),
   });
@@ -57,7 +64,8 @@ export async function startMemoryTunnel(
   const dialer = new PooledDialer({
     connect: async (cluster) => {
       const [mine, theirs] = memoryLinkPair(queueMicrotask);
-      relay.admit(theirs, { kind: 'dialer', cluster, dialer: 'test' });
+      const role = isGateway ? ({ isGateway } as const) : {};
+      relay.admit(theirs, { kind: 'dialer', cluster, dialer: 'test', ...role });
       return mine;
     },
     clock,

@@ -1,4 +1,5 @@
 import { credentialHeader } from '../../base/tokens/certificate-token.ts';
+import type { ForwardedClient } from '../../gateway/request-headers.ts';
 import type { AdmittedClient } from '../admitted-client.ts';
 
 /**
@@ -6,6 +7,13 @@ import type { AdmittedClient } from '../admitted-client.ts';
  * reach an object, and the Worker overwrites what a client sends under this name.
  */
 const admittedHeader = 'Culvert-Admitted';
+
+/** A request of an HTTP client, for the gateway in the object. */
+export interface HttpClient extends Pick<ForwardedClient, 'address' | 'scheme' | 'host'> {
+  readonly kind: 'http';
+  /** The cluster of the object, also if the URL has its alias. */
+  readonly cluster: string;
+}
 
 /** The WebSocket sub-protocol that both ends must name. */
 export const culvertProtocol = 'culvert.v1';
@@ -24,7 +32,24 @@ export function forObject(of: Headers, admitted: AdmittedClient): Headers {
 }
 
 /** Undefined: the request does not come from the Worker. */
-export function decodeAdmitted(request: { readonly headers: Headers }): AdmittedClient | undefined {
+export function decodeAdmitted(request: {
+  readonly headers: Headers;
+}): AdmittedClient | HttpClient | undefined {
   const text = request.headers.get(admittedHeader);
-  return text === null ? undefined : (JSON.parse(decodeURIComponent(text)) as AdmittedClient);
+  if (text === null) return undefined;
+  return JSON.parse(decodeURIComponent(text)) as AdmittedClient | HttpClient;
+}
+
+/** The headers of an HTTP client's request for the object, with its credentials. */
+export function forGateway(of: Headers, client: HttpClient): Headers {
+  const headers = new Headers(of);
+  headers.set(admittedHeader, encodeURIComponent(JSON.stringify(client)));
+  return headers;
+}
+
+/** Removes what the Worker has added. */
+export function withoutAdmitted(of: Headers): Headers {
+  const headers = new Headers(of);
+  headers.delete(admittedHeader);
+  return headers;
 }

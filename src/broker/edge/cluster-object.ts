@@ -8,12 +8,14 @@ import { sessionLimitProblem, tunnelLimitProblem } from '../admission.ts';
 import { Relay } from '../relay.ts';
 import type { AgentSnapshot } from '../snapshots.ts';
 import type { BrokerStatus } from '../status.ts';
-import { culvertProtocol, decodeAdmitted } from './admitted.ts';
+import { culvertProtocol, decodeAdmitted, type HttpClient } from './admitted.ts';
+import { ClusterGateway } from './cluster-gateway.ts';
 import { createConsoleLogger } from './console-logger.ts';
 import { CreditGuard } from './credit-guard.ts';
 import { EdgeLink, type Attachment } from './edge-link.ts';
 import { readEdgeOptions } from './edge-options.ts';
 import type { ClusterObjectCalls, EdgeEnv } from './env.ts';
+import type { EdgeGatewayOptions } from './gateway-options.ts';
 import { ObjectDirectory } from './object-directory.ts';
 
 /** The largest receive window of a stream over the edge. An object has 128 MiB for all streams. */
@@ -42,13 +44,16 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
   readonly #guard = new CreditGuard();
   readonly #links = new WeakMap<WebSocket, EdgeLink>();
   readonly #relay: Relay;
+  readonly #gatewayOptions: EdgeGatewayOptions | undefined;
+  #gateway: ClusterGateway | undefined;
 
   constructor(ctx: DurableObjectState, env: EdgeEnv) {
     super(ctx, env);
-    const { logLevel, silenceLimitMs } = readEdgeOptions(env);
+    const { logLevel, silenceLimitMs, gateway } = readEdgeOptions(env);
     const replica = `edge-${ctx.id.toString().slice(0, 12)}`;
     this.#log = createConsoleLogger(logLevel, { replica });
     this.#silenceLimitMs = silenceLimitMs;
+    this.#gatewayOptions = gateway;
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair('ping', 'pong'));
     const survivors = this.#survivors();
     const agents = survivors.filter(isAgent).sort((a, b) => a.snapshot.epoch - b.snapshot.epoch);
@@ -67,7 +72,8 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
       log: this.#log,
       // There is no other object to move to, and a timer would keep this object awake.
       maxTunnelAgeMs: Infinity,
-      onSnapshot: (link, snapshot) => (link as EdgeLink).keep(snapshot),
+      // The session of this object's own gateway ends before the object sleeps.
+      onSnapshot: (link, snapshot) => link instanceof EdgeLink && link.keep(snapshot),
       sessionLimits: { maxWindow: maxWindowBytes },
     });
     for (const { link, snapshot } of agents) this.#relay.restoreAgent(link, snapshot);
@@ -88,6 +94,7 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
   override async fetch(request: Request): Promise<Response> {
     const admitted = decodeAdmitted(request);
     if (admitted === undefined) return new Response('only for the Worker', { status: 403 });
+    if (admitted.kind === 'http') return await this.#serve(request, admitted);
     if (admitted.kind === 'agent' && this.#relay.holdsAnother(admitted)) {
       const message = `agent ${admitted.agent} has a tunnel already, and on the edge a cluster has one object for all its tunnels`;
       // Each attempt wakes the object, so the agent must wait for long.
@@ -115,6 +122,21 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
       webSocket: client,
       headers: { 'Sec-WebSocket-Protocol': culvertProtocol },
     });
+  }
+
+  /** Serves an HTTP client, whose request goes to an agent of this cluster. */
+  async #serve(
+    request: Request,
+    { address, scheme, host, cluster }: HttpClient,
+  ): Promise<Response> {
+    if (this.#gatewayOptions === undefined) return new Response('no gateway', { status: 404 });
+    this.#gateway ??= new ClusterGateway(this.#gatewayOptions, {
+      cluster,
+      relay: this.#relay,
+      hadAgent: async () => (await this.ctx.storage.get(stored.agentSeenAtMs)) !== undefined,
+      log: this.#log,
+    });
+    return await this.#gateway.serve(request, { address, scheme, host, isTrustedProxy: false });
   }
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {

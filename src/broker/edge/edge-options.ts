@@ -1,3 +1,9 @@
+import { EdgeVariables, parseBoolean } from './edge-variables.ts';
+import {
+  gatewayVariables,
+  readGatewayOptions,
+  type EdgeGatewayOptions,
+} from './gateway-options.ts';
 import { type LogLevel, logLevels } from '../../base/log/log-level.ts';
 
 /** The Worker's options, from its variables and secrets. */
@@ -12,11 +18,8 @@ export interface EdgeOptions {
   readonly logLevel: LogLevel;
   /** A peer that was silent for longer is dead, in milliseconds. */
   readonly silenceLimitMs: number;
-}
-
-/** Variables are wrong. The message names them, and never contains the value of a secret. */
-export class EdgeOptionsError extends Error {
-  override readonly name = 'EdgeOptionsError';
+  /** Undefined: the Worker serves no HTTP clients of clusters. */
+  readonly gateway: EdgeGatewayOptions | undefined;
 }
 
 const variables = {
@@ -35,29 +38,16 @@ const pem = /-----BEGIN [A-Z ]+-----[^-]+-----END [A-Z ]+-----/g;
  * @throws EdgeOptionsError all problems together
  */
 export function readEdgeOptions(env: object): EdgeOptions {
-  const problems: string[] = [];
-  const texts = new Map<string, string>();
-  for (const [name, value] of Object.entries(env)) {
-    if (!name.startsWith('CULVERT_') || value === '') continue;
-    const known = (Object.values(variables) as string[]).includes(name);
-    if (known && typeof value === 'string') texts.set(name, value);
-    else problems.push(known ? `${name} is not text` : `${name} is unknown`);
-  }
-
-  /** Reads a variable. If `parse` returns undefined, notes a problem and returns the default. */
-  const read = <T>(name: string, otherwise: T, parse: (text: string) => T | undefined): T => {
-    const text = texts.get(name);
-    const value = text === undefined ? otherwise : parse(text);
-    if (value === undefined) problems.push(`${name} is not what it should be`);
-    return value ?? otherwise;
-  };
+  const given = new EdgeVariables(env, [
+    ...Object.values(variables),
+    ...Object.values(gatewayVariables),
+  ]);
+  const read = given.read.bind(given);
   const tokenPublicKeys = read<readonly string[]>(variables.keys, [], (text) => {
     const keys = text.replaceAll('\\n', '\n').match(pem);
     return keys ?? undefined;
   });
-  const open = read(variables.open, false, (text) =>
-    text === 'true' ? true : text === 'false' ? false : undefined,
-  );
+  const open = read(variables.open, false, parseBoolean);
   const acceptRate = read(variables.acceptRate, 200, (text) =>
     /^[1-9]\d{0,6}$/.test(text) ? Number(text) : undefined,
   );
@@ -66,13 +56,14 @@ export function readEdgeOptions(env: object): EdgeOptions {
   );
   const silenceLimitMs = read(variables.silenceLimit, 60_000, parseSeconds);
   if (tokenPublicKeys.length === 0 && !open) {
-    problems.push(
+    given.problem(
       `${variables.keys} is not set, so nobody can be let in (culvert token keygen makes a key); ` +
         `for a try without credentials set ${variables.open} to "true"`,
     );
   }
-  if (problems.length > 0) throw new EdgeOptionsError(problems.join('; '));
-  return { tokenPublicKeys, acceptRate, logLevel, silenceLimitMs };
+  const gateway = readGatewayOptions(given);
+  given.throwProblems();
+  return { tokenPublicKeys, acceptRate, logLevel, silenceLimitMs, gateway };
 }
 
 /** `60s` as milliseconds. */

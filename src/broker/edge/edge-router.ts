@@ -5,16 +5,23 @@ import { isClusterAlias } from '../../base/names/cluster-name.ts';
 import { TokenVerifier } from '../../base/tokens/enrolment-token.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { requestTargetProblem } from '../../base/server/request-target.ts';
+import { statusResponse } from '../../gateway/edge/status-response.ts';
+import { targetOf } from '../../gateway/edge/worker-request.ts';
+import { GatewayError } from '../../gateway/gateway-error.ts';
+import { readRequestUrl } from '../../gateway/request-url.ts';
 import { AcceptRate } from '../accept-rate.ts';
+import { defaultAdmissionLimits } from '../admission.ts';
 import type { AdmittedClient } from '../admitted-client.ts';
 import { createApp, type RequestRuntime } from '../app.ts';
 import { openAuthenticator, type Authenticator, type Peer } from '../authenticator.ts';
+import { KeyedRates } from '../keyed-rates.ts';
 import type { RelayAccess } from '../relay-access.ts';
 import { TokenAuthenticator } from '../token-authenticator.ts';
-import { culvertProtocol, forObject } from './admitted.ts';
+import { culvertProtocol, forGateway, forObject, type HttpClient } from './admitted.ts';
 import { createConsoleLogger } from './console-logger.ts';
 import type { EdgeEnv } from './env.ts';
 import { readEdgeOptions } from './edge-options.ts';
+import type { EdgeGatewayOptions } from './gateway-options.ts';
 
 /** Routes of the broker's app that describe one process, which does not exist on the edge. */
 const processPaths = new Set(['/v1/status', '/v1/clusters', '/metrics']);
@@ -38,13 +45,23 @@ const workerRelay: RelayAccess = {
 export class EdgeRouter {
   readonly #env: EdgeEnv;
   readonly #log: Logger;
+  readonly #gateway: EdgeGatewayOptions | undefined;
+  readonly #refusals = new KeyedRates(defaultAdmissionLimits.refusals, systemClock);
   readonly #app: ReturnType<typeof createApp>;
 
   private constructor(
     env: EdgeEnv,
     log: Logger,
-    parts: { readonly authenticator: Authenticator; readonly acceptRate: AcceptRate },
+    {
+      gateway,
+      ...parts
+    }: {
+      readonly authenticator: Authenticator;
+      readonly acceptRate: AcceptRate;
+      readonly gateway: EdgeGatewayOptions | undefined;
+    },
   ) {
+    this.#gateway = gateway;
     this.#env = env;
     this.#log = log;
     this.#app = createApp({ ...parts, relay: workerRelay, clock: systemClock, log });
@@ -52,7 +69,7 @@ export class EdgeRouter {
 
   /** @throws EdgeOptionsError or TokenError: the Worker's variables are wrong */
   static async create(env: EdgeEnv): Promise<EdgeRouter> {
-    const { tokenPublicKeys, acceptRate, logLevel } = readEdgeOptions(env);
+    const { tokenPublicKeys, acceptRate, logLevel, gateway } = readEdgeOptions(env);
     const log = createConsoleLogger(logLevel);
     const authenticator =
       tokenPublicKeys.length === 0
@@ -61,11 +78,15 @@ export class EdgeRouter {
     return new EdgeRouter(env, log, {
       authenticator,
       acceptRate: new AcceptRate(acceptRate, systemClock),
+      gateway,
     });
   }
 
   async fetch(request: Request): Promise<Response> {
-    const { pathname, search } = new URL(request.url);
+    const { pathname, search, host } = new URL(request.url);
+    if (this.#gateway !== undefined && isForGateway(pathname, host, this.#gateway)) {
+      return await this.#forward(request, this.#gateway);
+    }
     // The runtime has resolved backslashes and dot segments already. Other ambiguous targets are
     // refused here.
     const problem = requestTargetProblem(pathname + search);
@@ -109,6 +130,50 @@ export class EdgeRouter {
     }
   }
 
+  /**
+   * Passes a request to the object of its cluster, which authenticates it: its caches and limits
+   * must outlive the request, and some tokens are known to the cluster alone.
+   */
+  async #forward(request: Request, { domain }: EdgeGatewayOptions): Promise<Response> {
+    const { protocol, host } = new URL(request.url);
+    let named = '';
+    try {
+      named = readRequestUrl(targetOf(request.url), host, domain).cluster;
+      const address = addressOf(request);
+      if (address !== undefined && this.#refusals.isExhausted(address)) {
+        throw new GatewayError(
+          'TooManyRequests',
+          'too many requests of your address were refused',
+          {
+            retryAfterSeconds: 5,
+          },
+        );
+      }
+      const cluster = await this.#resolve(named);
+      const client: HttpClient = {
+        kind: 'http',
+        cluster,
+        address: request.headers.get('CF-Connecting-IP') ?? 'unknown',
+        scheme: protocol === 'http:' ? 'http' : 'https',
+        host,
+      };
+      const headers = forGateway(request.headers, client);
+      const inner = new Request(request, { headers, redirect: 'manual' });
+      const response = await this.#env.CLUSTER.getByName(cluster).fetch(inner);
+      if (response.status === 401 && address !== undefined) this.#refusals.take(address);
+      return response;
+    } catch (thrown) {
+      if (thrown instanceof GatewayError) return statusResponse(thrown, request.method);
+      this.#log.error('cluster object failed', { cluster: named, error: describeError(thrown) });
+      const error = new GatewayError(
+        'BadGateway',
+        `cluster "${named}": the object of the cluster cannot be reached`,
+        { hop: 'broker', cause: thrown },
+      );
+      return statusResponse(error, request.method);
+    }
+  }
+
   async #status(request: Request, cluster: string): Promise<Response> {
     // The app admits the same callers to the status of a whole broker.
     const url = new URL('/v1/status', request.url);
@@ -146,7 +211,30 @@ export class EdgeRouter {
 /**
  * The network in front of the Worker sets the address of a request, and no client can change it.
  */
-function peerOf({ headers }: Request): Peer {
+function peerOf(request: Request): Peer {
+  const address = addressOf(request);
+  return { certificates: [], ...(address === undefined ? {} : { address }) };
+}
+
+/** The key for limits per address. */
+function addressOf({ headers }: Request): string | undefined {
   const address = headers.get('CF-Connecting-IP');
-  return { certificates: [], ...(address === null ? {} : { address: addressGroup(address) }) };
+  return address === null ? undefined : addressGroup(address);
+}
+
+const brokerPath =
+  /^\/(?:$|healthz$|readyz$|metrics$|v1\/(?:agent|status|clusters)$|v1\/clusters\/)/;
+
+/**
+ * Whether a request is for a cluster. The broker's own routes come first in the path form, and do
+ * not exist below the gateway's domain.
+ */
+export function isForGateway(
+  pathname: string,
+  host: string,
+  { domain }: Pick<EdgeGatewayOptions, 'domain'>,
+): boolean {
+  const name = host.toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '');
+  if (domain !== undefined && name.endsWith(`.${domain}`)) return true;
+  return !brokerPath.test(pathname);
 }

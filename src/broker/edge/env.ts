@@ -22,4 +22,9 @@ export interface EdgeEnv {
   readonly CULVERT_LOG_LEVEL?: string;
   /** A peer that was silent for longer is dead (default 60s). */
   readonly CULVERT_SILENCE_LIMIT?: string;
+  /**
+   * "true": serves HTTP clients of clusters. `gatewayVariables` lists the variables of this gateway,
+   * which docs/edge.md describes.
+   */
+  readonly CULVERT_GATEWAY?: string;
 }

@@ -19,11 +19,12 @@ function makeRouter(env: EdgeEnv): Promise<EdgeRouter> {
 // oxlint-disable-next-line import/no-default-export -- the runtime expects it
 export default {
   async fetch(request, env): Promise<Response> {
-    if (new URL(request.url).pathname === '/healthz') return new Response('ok');
     router ??= makeRouter(env);
     try {
       return await (await router).fetch(request);
     } catch (thrown) {
+      // The Worker lives, although its variables are wrong.
+      if (new URL(request.url).pathname === '/healthz') return new Response('ok');
       const message = describeError(thrown);
       return Response.json({ code: 'not_configured', message }, { status: 503 });
     }

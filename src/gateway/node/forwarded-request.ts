@@ -14,7 +14,7 @@ import { responseHeaders } from '../response-headers.ts';
 import { statusAnswer } from '../status-answer.ts';
 import type { ClientEvents, ClientSide, RawConnection } from './client-side.ts';
 import type { GatewayContext } from './gateway-context.ts';
-import { bodyLength } from './body-length.ts';
+import { bodyLength } from '../body-length.ts';
 
 /**
  * One request, from its head to the end of its answer: it waits until the gateway has admitted it,

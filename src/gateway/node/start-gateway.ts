@@ -72,6 +72,7 @@ export async function startGateway(
     grants: parts.grants,
     exposedServices: () => services.value,
     domain: options.domain,
+    isKnownCluster,
     limits: userLimits,
     audit: (event) => {
       count(event);

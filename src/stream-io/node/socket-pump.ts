@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { useStaticReads } from '../../base/net/static-reads.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
@@ -120,12 +121,12 @@ export class SocketPump implements StreamHandler {
     if (error === undefined) {
       // Both directions are complete, but a slow peer may still be reading: the socket closes
       // itself when the peer has all bytes.
-      socket.setTimeout(lingerMs, () => socket.resetAndDestroy());
+      socket.setTimeout(lingerMs, () => reset(socket));
       return;
     }
     this.#writer.discard();
     // A stream that was cut must not look complete to the peer: RST instead of FIN.
-    socket.resetAndDestroy();
+    reset(socket);
   }
 
   /**
@@ -153,4 +154,11 @@ export class SocketPump implements StreamHandler {
 
 function socketError(cause: Error): TunnelError {
   return new TunnelError('reset', `the connection broke off: ${cause.message}`, { cause });
+}
+
+/** Ends a connection so that its peer does not take it for complete. */
+function reset(socket: Socket): void {
+  // Node resets only TCP. With TLS, the missing close_notify tells the peer.
+  if (socket instanceof TLSSocket) socket.destroy();
+  else socket.resetAndDestroy();
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OidcIssuer } from '../../../src/access/node/oidc-issuer.ts';
-import { oidcOptionsOf, oidcTable } from '../../../src/access/oidc-options-table.ts';
+import { oidcOptionsOf, oidcTable } from '../../../src/access/node/oidc-options-table.ts';
 import { silentLogger } from '../../../src/base/log/logger.ts';
 import { readOptions } from '../../../src/base/options/read-options.ts';
 import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
@@ -106,7 +106,7 @@ describe('The options of an OIDC issuer on a command line', () => {
       requiredClaims: { hd: 'x=y', b: '' },
     });
     expect(read(...needed, '--oidc-reserved-name-prefixes=a:,').problems).toHaveLength(1);
-    expect(read(...needed, '--oidc-reserved-name-prefixes=').options).toMatchObject({
+    expect(read(...needed, '--oidc-reserved-name-prefixes=-').options).toMatchObject({
       reservedNamePrefixes: [],
     });
     expect(read('--oidc-issuer-url=https://i').problems).toHaveLength(1);

@@ -153,10 +153,13 @@ export class AgentWorld implements AsyncDisposable {
       },
       { targets, clock: systemClock, log },
     );
-    const tunnel = await startMemoryTunnel(({ target, ...request }, stream) => {
-      if (target.kind === 'http') return requests.accept({ target, ...request }, stream, isGateway);
-      throw new Error('unexpected TCP target');
-    });
+    const tunnel = await startMemoryTunnel(
+      ({ target, ...request }, stream, isKnownGateway) => {
+        if (target.kind !== 'http') throw new Error('unexpected TCP target');
+        return requests.accept({ target, ...request }, stream, isKnownGateway);
+      },
+      { isGateway },
+    );
     const servers = [kubeServer, serviceServer];
     return new AgentWorld({ certificates, servers, tunnel, requests, log }, servicePort);
   }

@@ -12,7 +12,7 @@ beforeAll(async () => {
     socket.on('error', () => {});
     onConnection(socket);
   };
-  world = await AgentWorld.start(undefined, accept as never, {}, true);
+  world = await AgentWorld.start(undefined, accept, {}, true);
 });
 
 afterAll(() => world[Symbol.asyncDispose]());
@@ -159,7 +159,10 @@ describe('An upgraded connection', () => {
     onConnection = (socket) => {
       let isUpgraded = false;
       socket.on('data', (bytes: Buffer) => {
-        if (isUpgraded) return void socket.write(bytes);
+        if (isUpgraded) {
+          socket.write(bytes);
+          return;
+        }
         isUpgraded = true;
         const head =
           'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n';

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
+import { readFileSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { SocketPump } from '../../../src/stream-io/node/socket-pump.ts';
@@ -9,6 +11,7 @@ import { TunnelError } from '../../../src/tunnel/errors.ts';
 import type { Stream } from '../../../src/tunnel/stream.ts';
 import { sampleTarget } from '../../../testkit/link/linked-sessions.ts';
 import { startMemoryTunnel } from '../../../testkit/link/memory-tunnel.ts';
+import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
 
 const mebibyte = 1024 * 1024;
 
@@ -135,5 +138,41 @@ describe('A socket pump of the end that opens streams', () => {
     const failed = once(client, 'error');
     refuse();
     expect((await failed)[0]).toMatchObject({ code: 'ECONNRESET' });
+  });
+});
+
+describe('A socket pump of a TLS connection', () => {
+  it('The socket pump closes a TLS connection whose stream is cut, because Node resets only TCP', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { server: files } = stack.use(await makeTestCertificates());
+    const [ca, cert, key] = [files.ca, files.cert, files.key].map((file) => readFileSync(file));
+    const accepted = Promise.withResolvers<Stream>();
+    const tunnel = stack.use(
+      await startMemoryTunnel((_, stream) => {
+        const duplex = new StreamDuplex();
+        duplex.on('error', () => {});
+        duplex.bind(stream);
+        queueMicrotask(() => {
+          accept(stream, duplex);
+          accepted.resolve(stream);
+        });
+        return duplex;
+      }),
+    );
+    const server = createTlsServer({ cert: cert!, key: key! }, (socket) => {
+      const pump = new SocketPump(socket, { clock: systemClock });
+      pump.bind(tunnel.dialer.open({ cluster: 'c1', target: sampleTarget }, pump));
+    });
+    stack.defer(() => void server.close());
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const client = connectTls({ host: '127.0.0.1', port, ca: ca! });
+    stack.defer(() => void client.destroy());
+    client.on('error', () => {});
+    const ended = once(client, 'close');
+    (await accepted.promise).reset(new TunnelError('cancelled', 'cut on purpose'));
+    await ended;
+    expect(client.destroyed).toBe(true);
   });
 });

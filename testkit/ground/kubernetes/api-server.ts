@@ -26,6 +26,8 @@ export interface ApiServerOptions {
   readonly ocm?: readonly OcmPart[];
   /** More flags of kube-apiserver. */
   readonly apiServerFlags?: readonly string[];
+  /** Default: a free port. */
+  readonly port?: number;
 }
 
 export interface UserOptions {
@@ -82,7 +84,8 @@ export async function startApiServer(
     dnsNames: ['localhost', 'kubernetes.default.svc'],
     ipAddresses: ['127.0.0.1'],
   });
-  const [port, etcdPort, etcdPeerPort] = [await freePort(), await freePort(), await freePort()];
+  const [etcdPort, etcdPeerPort] = [await freePort(), await freePort()];
+  const port = options.port ?? (await freePort());
   const url = `https://127.0.0.1:${port}`;
   const kubeconfigOf = async (name: string, user: string, groups: readonly string[] = []) =>
     writeKubeconfig(join(directory, `${name}.kubeconfig`), {

@@ -1,6 +1,6 @@
-import type { OptionsOf, OptionsTable } from '../base/options/option-table.ts';
-import { ValueError } from '../base/value-error.ts';
-import { type OidcOptions, oidcOptionProblems } from './oidc-options.ts';
+import type { OptionsOf, OptionsTable } from '../../base/options/option-table.ts';
+import { ValueError } from '../../base/value-error.ts';
+import { type OidcOptions, oidcOptionProblems } from '../oidc-options.ts';
 
 /** Options of an OIDC issuer, with the names of upstream's service-proxy. */
 export const oidcTable = {
@@ -44,10 +44,10 @@ export const oidcTable = {
   oidcReservedNamePrefixes: {
     name: 'oidc-reserved-name-prefixes',
     kind: 'parsed',
-    parse: (text: string): readonly string[] => (text === '' ? [] : text.split(',')),
+    parse: (text: string): readonly string[] => (text === '-' ? [] : text.split(',')),
     placeholder: 'LIST',
     default: 'system:',
-    help: 'Prefixes that no user and no group of the issuer may have, separated by commas. An empty text disables the check.',
+    help: 'Prefixes that no user and no group of the issuer may have, separated by commas. - disables the check.',
   },
   oidcSigningAlgs: {
     name: 'oidc-signing-algs',

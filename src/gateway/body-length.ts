@@ -1,4 +1,4 @@
-import type { HttpResponseHead } from '../../http-exchange/http-exchange.ts';
+import type { HttpResponseHead } from '../http-exchange/http-exchange.ts';
 
 /**
  * The number of bytes in a response's body (RFC 9112, section 6.3). Undefined: the head does not

@@ -1,0 +1,54 @@
+import { AccessError } from '../../access/access-error.ts';
+import { OidcAuthenticator, type OidcAuthenticatorParts } from '../../access/oidc-authenticator.ts';
+import type { OidcOptions } from '../../access/oidc-options.ts';
+import type { Subject } from '../../access/subject.ts';
+import type { TokenAuthenticator } from '../../access/token-authenticator.ts';
+import { unverifiedToken } from '../../access/unverified-token.ts';
+
+/**
+ * Tokens of an OIDC issuer, for a runtime that forgets the issuer's keys when it sleeps: the first
+ * token reads them. Attempts that fail are repeated by the next token and not by a timer, which
+ * would keep the runtime awake.
+ */
+export class EdgeOidc implements TokenAuthenticator {
+  readonly #issuerUrl: string;
+  readonly #authenticator: OidcAuthenticator;
+  #discovering: Promise<void> | undefined;
+
+  /** @throws AccessError `invalid_options` */
+  constructor(options: OidcOptions, parts: OidcAuthenticatorParts) {
+    this.#issuerUrl = options.issuerUrl;
+    this.#authenticator = new OidcAuthenticator(options, parts);
+  }
+
+  async authenticate(token: string): Promise<Subject | undefined> {
+    if (unverifiedToken(token).iss !== this.#issuerUrl) return undefined;
+    const problem = this.#authenticator.unready;
+    if (problem !== undefined) {
+      this.#discovering ??= this.#discover();
+      await this.#discovering;
+    }
+    const { unready } = this.#authenticator;
+    if (unready !== undefined) {
+      this.#authenticator.disable(unready);
+      throw new AccessError('unavailable', unready);
+    }
+    return await this.#authenticator.authenticate(token);
+  }
+
+  async #discover(): Promise<void> {
+    try {
+      this.#authenticator.use(fetchJson);
+      await this.#authenticator.tried;
+    } finally {
+      this.#discovering = undefined;
+    }
+  }
+}
+
+async function fetchJson(url: URL, signal: AbortSignal): Promise<unknown> {
+  const response = await fetch(url, { redirect: 'manual', signal });
+  if (response.status === 200) return await response.json();
+  await response.body?.cancel();
+  throw new Error(`${url.host} answered ${response.status}`);
+}

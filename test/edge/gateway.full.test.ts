@@ -1,0 +1,125 @@
+import { once } from 'node:events';
+import { createServer, request as httpRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeGateway } from '../contracts/gateway.contract.ts';
+import { type GatewayWorker, startGatewayWorker } from './gateway-worker.ts';
+
+describeGateway('in the Worker', () => startGatewayWorker());
+
+describe('The gateway in the Worker', () => {
+  let world: GatewayWorker;
+  beforeAll(async () => {
+    world = await startGatewayWorker({
+      CULVERT_GATEWAY_DOMAIN: 'clusters.test',
+      CULVERT_POLICY: 'rules: []',
+    });
+  }, 60_000);
+  afterAll(() => world?.[Symbol.asyncDispose]());
+
+  async function send(
+    path: string,
+    headers: Record<string, string | string[]> = {},
+    method = 'GET',
+  ): Promise<{ status: number | undefined; body: string }> {
+    const { promise, resolve, reject } = Promise.withResolvers<{
+      status: number | undefined;
+      body: string;
+    }>();
+    const request = httpRequest(`${world.url}${path}`, { method, headers, agent: false });
+    request.on('error', reject);
+    request.on('response', (message) => {
+      let body = '';
+      message.setEncoding('utf8').on('data', (piece: string) => (body += piece));
+      message.on('end', () => resolve({ status: message.statusCode, body }));
+    });
+    request.end();
+    return await promise;
+  }
+
+  it('A request for SPDY gets a Status that says what to use', async () => {
+    const { status, body } = await send(
+      '/c1/api/v1/namespaces/a/pods/b/exec?command=sh',
+      {
+        Connection: 'Upgrade',
+        Upgrade: 'SPDY/3.1',
+        'X-Stream-Protocol-Version': 'v4.channel.k8s.io',
+      },
+      'POST',
+    );
+    expect(status).toBe(400);
+    expect(JSON.parse(body)).toMatchObject({ kind: 'Status', reason: 'BadRequest' });
+    expect(body).toContain('SPDY is not possible on the edge, use WebSocket');
+  });
+
+  it('Several groups of an impersonation are refused, because the runtime joins them', async () => {
+    const { status, body } = await send('/c1/version', {
+      'Impersonate-User': 'jane',
+      'Impersonate-Group': ['a', 'system:masters'],
+    });
+    expect(status).toBe(400);
+    expect(body).toContain('cannot be told apart');
+  });
+
+  it('A policy without rules forbids everything', async () => {
+    const { status, body } = await send('/c1/version', { Authorization: 'Bearer t' });
+    expect(JSON.parse(body)).toMatchObject({ kind: 'Status', code: status });
+    expect([401, 403]).toContain(status);
+  });
+
+  it('A cluster that never had an agent is not found', async () => {
+    const { status, body } = await send('/unknown/version');
+    expect(JSON.parse(body)).toMatchObject({ kind: 'Status', code: status });
+    expect([403, 404]).toContain(status);
+  });
+
+  it('The host form leads to the cluster, also for paths that the broker has', async () => {
+    const { status, body } = await send('/healthz', { Host: 'c1.clusters.test' });
+    expect(JSON.parse(body)).toMatchObject({ kind: 'Status', reason: 'Forbidden', code: status });
+    expect((await send('/healthz')).body).toBe('ok');
+  });
+
+  it('A Durable Object sleeps after its last request, and serves the next one', async () => {
+    await world.broker.worker.putToSleep('c1');
+    const { status } = await send('/c1/version');
+    expect(status).toBe(403);
+  });
+});
+
+it('A token of the hub cluster becomes an impersonated user, and its token stays at the hub', async () => {
+  const answer = (status: object): string => JSON.stringify({ kind: 'TokenReview', status });
+  const hub = createServer((request, response) => {
+    response.statusCode = request.headers.authorization === 'Bearer hub-access' ? 201 : 403;
+    const username = 'system:serviceaccount:a:b';
+    response.end(answer({ authenticated: true, user: { username, groups: ['g'] } }));
+  }).listen(0, '127.0.0.1');
+  await once(hub, 'listening');
+  const { port } = hub.address() as AddressInfo;
+  await using world = await startGatewayWorker({
+    CULVERT_HUB_API_SERVER: `http://127.0.0.1:${port}`,
+    CULVERT_HUB_API_TOKEN: 'hub-access',
+  });
+  let seen: Record<string, unknown> = {};
+  world.answer = (request, response) => {
+    if (request.url!.endsWith('/tokenreviews')) {
+      response.statusCode = 201;
+      response.end(answer({ authenticated: false }));
+      return;
+    }
+    seen = request.headers;
+    response.end('ok');
+  };
+  const response = await fetch(`${world.url}/c1/version`, {
+    headers: { Authorization: 'Bearer of-the-hub' },
+  });
+  expect({ status: response.status, body: await response.text() }).toEqual({
+    status: 200,
+    body: 'ok',
+  });
+  expect(seen).toMatchObject({
+    authorization: 'Bearer agent-token',
+    'impersonate-user': 'cluster:hub:system:serviceaccount:a:b',
+    'impersonate-group': 'g',
+  });
+  hub.close();
+});
