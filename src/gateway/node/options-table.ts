@@ -1,4 +1,4 @@
-import { oidcOptionsOf, oidcTable } from '../../access/oidc-options-table.ts';
+import { oidcOptionsOf, oidcTable } from '../../access/node/oidc-options-table.ts';
 import { isDnsLabel } from '../../base/names/cluster-name.ts';
 import { formatHostPort, isLoopback } from '../../base/net/host-port.ts';
 import { checkTogether } from '../../base/options/check-together.ts';
