@@ -6,7 +6,10 @@ import { fields, present, text } from '../api/fields.ts';
 import { userServer } from '../api/names.ts';
 import type { ControllerContext } from '../runtime/controller-context.ts';
 
-export interface ServingCertificateOptions extends Pick<ControllerContext, 'api' | 'clock' | 'log'> {
+export interface ServingCertificateOptions extends Pick<
+  ControllerContext,
+  'api' | 'clock' | 'log'
+> {
   /** Called when the certificate may have changed. */
   readonly onChange: () => void;
 }

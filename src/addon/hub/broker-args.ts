@@ -1,6 +1,6 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { drainTimeoutMs, type ProgramFlag } from '../compat/additional-args.ts';
-import { userServer } from '../api/names.ts';
+import { clusterSettingsName, userServer } from '../api/names.ts';
 import type { SecretKey } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { BrokerRedis } from './hub-secrets.ts';
@@ -73,6 +73,7 @@ export function brokerArgs(input: BrokerInput): readonly string[] {
     flag('gateway-tls-cert', `${mountPaths.userServer}tls.crt`);
     flag('gateway-tls-key', `${mountPaths.userServer}tls.key`);
     flag('exposed-services-configmap', `${namespace}/${exposedServices}`);
+    flag('cluster-settings-configmap', `${namespace}/${clusterSettingsName}`);
   }
   if (redis !== undefined) {
     const { url, caSecretRef, prefix } = redis.spec;
