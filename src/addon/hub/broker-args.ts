@@ -18,6 +18,7 @@ export const mountPaths = {
   replicaKey: '/etc/replica-key/',
   redisCa: '/etc/redis-ca/',
   enrolmentKeys: '/etc/enrolment-keys/',
+  policy: '/etc/policy/',
   userServer: '/etc/user-server-pki/',
 } as const;
 
@@ -68,6 +69,9 @@ export function brokerArgs(input: BrokerInput): readonly string[] {
   flag('status-listen', `[::]:${brokerPorts.status}`);
   args.push('--kubernetes');
   flag('token-public-key', enrolmentKeys && `${mountPaths.enrolmentKeys}${enrolmentKeys.key}`);
+  const { policyConfigMapRef: policy, hubAuthorization } = configuration.spec.proxyServer;
+  flag('policy-file', policy && `${mountPaths.policy}${policy.key}`);
+  if (hubAuthorization !== 'None') args.push('--hub-authorization');
   if (exposedServices !== undefined) {
     flag('gateway-listen', `[::]:${userPort}`);
     flag('gateway-tls-cert', `${mountPaths.userServer}tls.crt`);
