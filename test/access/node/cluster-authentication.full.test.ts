@@ -95,7 +95,9 @@ describeWith({ programs }, 'a gateway with the settings of clusters', ({ program
         return String(thrown);
       }
     };
-    const eventually = (text: string) => expect.poll(ask, { timeout: 20_000 }).toContain(text);
+    const eventually = async (text: string) => {
+      await expect.poll(ask, { timeout: 20_000 }).toContain(text);
+    };
     await eventually('does not exist');
     const options = { issuerUrl, clientId: 'kubectl', usernamePrefix: 'oidc:' };
     await write({ hubTokens: true, oidc: { options, caProblem: 'no CA yet' } });
@@ -106,6 +108,6 @@ describeWith({ programs }, 'a gateway with the settings of clusters', ({ program
     await eventually('off');
     issuer.close();
     issuer.closeAllConnections();
-    await api.close();
+    api.close();
   }, 120_000);
 });
