@@ -9,6 +9,14 @@ import type {
 import type { Subject } from './subject.ts';
 import type { TokenAuthenticator } from './token-authenticator.ts';
 
+/** The providers that differ between clusters. */
+export interface ClusterProviders {
+  /** Whether the cluster accepts tokens of the hub cluster, if the chain does. */
+  readonly acceptsHubTokens: boolean;
+  /** Tokens of an OIDC issuer; undefined: not accepted. */
+  readonly oidc: TokenAuthenticator | undefined;
+}
+
 /** A group that every impersonated user of a foreign issuer is in. */
 const allAuthenticated = 'system:authenticated';
 
@@ -19,6 +27,11 @@ export interface AuthenticationChainOptions {
   readonly hub?: TokenAuthenticator | undefined;
   /** Tokens of an OIDC issuer; undefined: not accepted. */
   readonly oidc?: TokenAuthenticator | undefined;
+  /**
+   * The providers of a cluster, instead of `oidc` (default: all clusters have the same). It throws
+   * AccessError `unavailable` while they are not known.
+   */
+  readonly providersOf?: ((cluster: string) => ClusterProviders) | undefined;
   /** Accepts client certificates of requests without a token (default: false). */
   readonly acceptsCertificates?: boolean;
   /**
@@ -45,11 +58,9 @@ interface Provider {
  */
 export class AuthenticationChain implements RequestAuthenticator {
   readonly #options: AuthenticationChainOptions;
-  readonly #providers: readonly Provider[];
 
   constructor(options: AuthenticationChainOptions) {
     this.#options = options;
-    this.#providers = providersOf(options);
   }
 
   async authenticate(
@@ -65,16 +76,17 @@ export class AuthenticationChain implements RequestAuthenticator {
     if (acceptsCertificates && certificate !== undefined && authorization.length === 0) {
       return impersonateForeign(subjectOfCertificate(certificate));
     }
-    if (this.#providers.length === 0) return await this.#forward(authorization, cluster, signal);
+    const providers = this.#providersOf(cluster);
+    if (providers.length === 0) return await this.#forward(authorization, cluster, signal);
     const token = tokenOf(authorization);
-    if (token === undefined) throw this.#refusal();
-    for (const { name, authenticator, accept } of this.#providers) {
+    if (token === undefined) throw refusal(providers);
+    for (const { name, authenticator, accept } of providers) {
       const subject = await this.#ask(name, () =>
         authenticator.authenticate(token, cluster, signal),
       );
       if (subject !== undefined) return accept(subject);
     }
-    throw this.#refusal();
+    throw refusal(providers);
   }
 
   /** The caller's headers go on unchanged, and the managed cluster decides. */
@@ -102,16 +114,23 @@ export class AuthenticationChain implements RequestAuthenticator {
     }
   }
 
-  /** The text names the providers that were asked, in upstream's words. */
-  #refusal(): AccessError {
-    const targets = this.#providers.map(({ target }) => target);
-    const [first, second] = targets;
-    if (targets.length === 2) {
-      return unauthenticated(`token is neither valid for ${first} nor ${second}`);
-    }
-    const others = targets.slice(0, -1).join(', ');
-    return unauthenticated(`token is not valid for ${others}, or ${targets.at(-1)}`);
+  #providersOf(cluster: string): readonly Provider[] {
+    const { hub, providersOf: own, ...options } = this.#options;
+    if (own === undefined) return providersOf({ ...options, hub });
+    const { acceptsHubTokens, oidc } = own(cluster);
+    return providersOf({ ...options, hub: acceptsHubTokens ? hub : undefined, oidc });
   }
+}
+
+/** The text names the providers that were asked, in upstream's words. */
+function refusal(providers: readonly Provider[]): AccessError {
+  const targets = providers.map(({ target }) => target);
+  const [first, second] = targets;
+  if (targets.length === 2) {
+    return unauthenticated(`token is neither valid for ${first} nor ${second}`);
+  }
+  const others = targets.slice(0, -1).join(', ');
+  return unauthenticated(`token is not valid for ${others}, or ${targets.at(-1)}`);
 }
 
 function providersOf({ managed, hub, oidc }: AuthenticationChainOptions): readonly Provider[] {

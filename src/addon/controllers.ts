@@ -1,5 +1,6 @@
 import { ClusterProfileController } from './cluster-profile/cluster-profile-controller.ts';
 import { ClusterController } from './cluster/cluster-controller.ts';
+import { ClusterSettingsController } from './cluster/cluster-settings-controller.ts';
 import { managementAddOnController } from './cluster/management-addon.ts';
 import { CsrController } from './csr/csr-controller.ts';
 import { HubController } from './hub/hub-controller.ts';
@@ -31,6 +32,7 @@ export function makeControllers(parts: AddonContext, options: AddonOptions, addo
     requests.controller,
     managementAddOnController(common),
   ];
+  const settings = new ClusterSettingsController(common);
   const profiles = options.features.has('ClusterProfile')
     ? [new ClusterProfileController(common)]
     : [];
@@ -39,7 +41,7 @@ export function makeControllers(parts: AddonContext, options: AddonOptions, addo
     get numbers() {
       return {
         clusters: watches.addOns.size,
-        controllers: [hub, ...profiles]
+        controllers: [hub, settings, ...profiles]
           .map(({ controller }) => controller)
           .concat(others)
           .map(({ status }) => status),
@@ -57,7 +59,9 @@ export function makeControllers(parts: AddonContext, options: AddonOptions, addo
     },
     /** Works until `signal` aborts, and ends when all reconciles have ended. It can run once. */
     async run(signal: AbortSignal): Promise<void> {
-      await Promise.all([watches, hub, ...profiles, ...others].map((part) => part.run(signal)));
+      await Promise.all(
+        [watches, hub, settings, ...profiles, ...others].map((part) => part.run(signal)),
+      );
     },
   };
 }

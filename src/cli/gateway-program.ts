@@ -2,7 +2,8 @@ import { AuthenticationChain } from '../access/authentication-chain.ts';
 import { allowAll } from '../access/authorizer.ts';
 import { KubeTokenAuthenticator } from '../access/kube-token-authenticator.ts';
 import { LiveGrants } from '../access/live-grants.ts';
-import type { TokenAuthenticator } from '../access/token-authenticator.ts';
+import { ClusterAuthentication } from '../access/node/cluster-authentication.ts';
+import { OidcIssuer } from '../access/node/oidc-issuer.ts';
 import type { WatchedAuthorizer } from '../access/watched-authorizer.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
@@ -18,8 +19,6 @@ export interface GatewayProgramParts {
   readonly dialer: Dialer;
   /** Undefined: the gateway knows no hub cluster, and forwards all credentials unchecked. */
   readonly hub: GatewayHub | undefined;
-  /** Tokens of an OIDC issuer (default: not accepted). */
-  readonly oidc?: TokenAuthenticator | undefined;
   /** The rules at the hub (default: the managed cluster's own rules decide). */
   readonly rules?: WatchedAuthorizer | undefined;
   /** Whether a list of clusters has a cluster (default: no list exists). */
@@ -35,9 +34,16 @@ export async function startGatewayProgram(
   options: GatewayOptions,
   parts: GatewayProgramParts,
 ): Promise<RunningGateway> {
-  const { dialer, hub, oidc, rules, isKnownCluster, metrics, log, stack } = parts;
+  const { dialer, hub, rules, isKnownCluster, metrics, log, stack } = parts;
   const clock = systemClock;
   const open = openHttpExchange(dialer);
+  const { oidc: issuer, clusterSettingsConfigMap: configMap } = options;
+  const oidc =
+    issuer && stack.use(new OidcIssuer(issuer.options, { caFile: issuer.caFile, clock, log }));
+  const clusters =
+    hub && configMap
+      ? stack.use(new ClusterAuthentication({ api: hub.api, configMap, oidc, clock, log }))
+      : undefined;
   const authenticator = new AuthenticationChain({
     managed: new KubeTokenAuthenticator({
       source: 'managed-token',
@@ -46,6 +52,7 @@ export async function startGatewayProgram(
     }),
     hub: hub?.tokens,
     oidc,
+    providersOf: clusters && ((cluster) => clusters.providersOf(cluster)),
     acceptsCertificates: options.tls?.clientCaFile !== undefined,
     identifiesForwarded: rules !== undefined,
   });

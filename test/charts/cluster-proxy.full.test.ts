@@ -108,6 +108,18 @@ const rows: readonly Row[] = [
     server({ enrolmentKeysSecretRef: { name: 's', key: 'k' } }),
   ],
   [
+    'proxyServer.policy',
+    { configMapName: 'rules', key: 'k' },
+    configuration,
+    server({ policyConfigMapRef: { name: 'rules', key: 'k' } }),
+  ],
+  [
+    'proxyServer.hubAuthorization',
+    true,
+    configuration,
+    server({ hubAuthorization: 'SubjectAccessReview' }),
+  ],
+  [
     'proxyServer.entrypointLoadBalancer',
     true,
     configuration,

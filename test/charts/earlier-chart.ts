@@ -173,6 +173,7 @@ export async function earlierDefinition(): Promise<KubeObject> {
   delete proxyServer!.properties['redis'];
   delete proxyServer!.properties['resources'];
   delete proxyServer!.properties['enrolmentKeysSecretRef'];
+  delete proxyServer!.properties['policyConfigMapRef'];
   delete proxyAgent!.properties['allow'];
   return definition;
 }

@@ -25,6 +25,10 @@ proxyServer:
   enrolment:
     secretName: ''
     key: public-keys.pem
+  policy:
+    configMapName: ''
+    key: policy.yaml
+  hubAuthorization: false
   imagePullPolicy: IfNotPresent
   resources: {}
   nodeSelector: {}

@@ -69,6 +69,11 @@ export const userServer = {
   port: 9092,
 } as const;
 
+/**
+ * The ConfigMap in which the addon tells the brokers how to authenticate the users of each cluster.
+ */
+export const clusterSettingsName = 'cluster-proxy-cluster-settings';
+
 export const annotations = {
   lifecycle: 'addon.open-cluster-management.io/lifecycle',
   deletionOrphan: 'addon.open-cluster-management.io/deletion-orphan',

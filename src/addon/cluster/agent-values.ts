@@ -18,6 +18,7 @@ import {
   agentResources,
   trustedCertificates,
 } from './agent-settings.ts';
+import { type ClusterHttp, clusterHttp } from './cluster-http.ts';
 import { agentDeploymentName } from './agent-names.ts';
 
 /** The options of the addon manager for agents. */
@@ -68,6 +69,9 @@ export function agentValues(input: AgentInput, diagnostics: Diagnostics) {
   const where = describeDeploymentConfig(config);
   const variables = readVariables(config.customizedVariables, where, diagnostics);
   const sources: AgentSources = { cluster, config, variables, diagnostics };
+  const http = clusterHttp(input, proxy, variables);
+  diagnostics.problems.push(...http.problems.map((problem) => `${where}: ${problem}`));
+  diagnostics.notices.push(...http.notices.map((notice) => `${where}: ${notice}`));
   const entrypoint = entrypointOf(input.entrypoint, sources);
   const isDirect = entrypoint !== undefined && !('viaHub' in entrypoint);
 
@@ -84,7 +88,7 @@ export function agentValues(input: AgentInput, diagnostics: Diagnostics) {
     trustedCertificates: trustedCertificates(input.caBundle, isDirect, sources),
     ...flagsOf(proxy, variables.serviceDomain),
     leadsToApiserver: variables.enableKubeApiProxy ?? input.enableKubeApiProxy,
-    ...httpOf(input, variables),
+    ...httpOf(input, variables, http),
     hasNetworkPolicy: input.enableNetworkPolicies,
     apiServerPorts: input.apiServerPorts,
   };
@@ -94,14 +98,14 @@ export function agentValues(input: AgentInput, diagnostics: Diagnostics) {
 }
 
 /** The part of HTTP clients. */
-function httpOf(input: AgentInput, variables: AgentVariables) {
-  const { enableServiceProxy, enableImpersonation, proxy } = input;
+function httpOf(input: AgentInput, variables: AgentVariables, http: ClusterHttp) {
+  const { enableServiceProxy, proxy } = input;
   const isServed = variables.enableServiceProxy ?? enableServiceProxy;
   return {
     /** Whether gateways can have tokens reviewed by the cluster. */
     isServed,
-    /** Whether gateways can let the agent impersonate users of the hub. */
-    impersonates: isServed && (variables.enableImpersonation ?? enableImpersonation),
+    /** Whether gateways can let the agent impersonate users of the hub or of an OIDC issuer. */
+    impersonates: isServed && (http.hubTokens || http.issuer !== undefined),
     /** A ConfigMap in the namespace of the agent with CAs of Services, in the key service-ca.crt. */
     serviceCaConfigMap: variables.additionalServiceCAConfigMap ?? proxy.serviceCaConfigMap,
   };

@@ -11,7 +11,7 @@ const only =
   (form: RegExp): TextCheck =>
   (text) =>
     form.test(text) ? undefined : `is not valid, it must match ${form.source}`;
-const goDuration = only(/^(\d+(\.\d+)?(h|m|s|ms|us|µs|ns))+$|^0$/);
+export const goDurationCheck = only(/^(\d+(\.\d+)?(h|m|s|ms|us|µs|ns))+$|^0$/);
 const number = only(/^\d+$/);
 
 const { drainTimeoutMs: drainTimeout, ...broker } = brokerPassthroughTable;
@@ -77,7 +77,7 @@ export const proxyServerFlags: FlagRules = {
   ...own(broker.trustedProxies, broker.cipherSuites, broker.tlsMinVersion),
   'graceful-shutdown-timeout': {
     kind: 'mapped',
-    check: (text) => goDuration(text) ?? problemOf(drainTimeout, `${goDurationMs(text)}ms`),
+    check: (text) => goDurationCheck(text) ?? problemOf(drainTimeout, `${goDurationMs(text)}ms`),
     to(text) {
       const ms = goDurationMs(text);
       return ms === 0 ? undefined : { name: 'drain-timeout', value: `${ms}ms` };

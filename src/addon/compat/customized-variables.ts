@@ -3,6 +3,7 @@ import { didYouMean } from '../../base/options/option-problems.ts';
 import { parseBoolean, parseInteger } from '../../base/options/option-parsers.ts';
 import type { Diagnostics } from '../api/diagnostics.ts';
 import { parseHostPort } from '../../base/net/host-port.ts';
+import { oidcReaders } from './oidc-variables.ts';
 
 const maxReplicas = 100;
 const dnsName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
@@ -15,7 +16,7 @@ const matching = (pattern: RegExp, what: string) => (value: string) => {
 const readImagePart = matching(imagePart, 'part of an image reference');
 
 /** Reads a boolean as Go does, which Cluster Proxy's chart accepts. */
-function readGoBoolean(value: string): boolean {
+export function readGoBoolean(value: string): boolean {
   if (/^(1|t|T|true|TRUE|True)$/.test(value)) return true;
   if (/^(0|f|F|false|FALSE|False)$/.test(value)) return false;
   throw new Error('is neither true nor false');
@@ -36,18 +37,13 @@ const readers = {
   registry: readImagePart,
   image: readImagePart,
   tag: readImagePart,
+  ...oidcReaders,
 };
 
 /** The variables in a configuration. */
 export type AgentVariables = {
   -readonly [Name in keyof typeof readers]?: ReturnType<(typeof readers)[Name]>;
 };
-
-const serviceProxyVariables = (
-  'oidcIssuerURL ' +
-  'oidcClientID oidcUsernameClaim oidcUsernamePrefix oidcGroupsClaim oidcGroupsPrefix ' +
-  'oidcReservedNamePrefixes oidcCAConfigMap oidcSigningAlgs oidcRequiredClaimsJSON'
-).split(' ');
 
 /** Variables of Cluster Proxy's charts that have no effect here, with the reason. */
 const withoutEffect: Readonly<Record<string, string>> = {
@@ -59,12 +55,6 @@ const withoutEffect: Readonly<Record<string, string>> = {
   clusterName: 'the cluster is that of the ManagedClusterAddOn',
   addonInstallNamespace: 'spec.agentInstallNamespace names the namespace',
   installMode: 'there is one mode',
-  ...Object.fromEntries(
-    serviceProxyVariables.map((name) => [
-      name,
-      'the brokers do not read it yet: OIDC tokens are not accepted',
-    ]),
-  ),
 };
 
 /**
@@ -78,7 +68,7 @@ export function readVariables(
   where: string,
   diagnostics: Diagnostics,
 ): AgentVariables {
-  const variables: Record<string, string | number | boolean> = {};
+  const variables: Record<string, unknown> = {};
   for (const { name, value } of given) {
     if (!Object.hasOwn(readers, name)) {
       diagnostics.notices.push(`${where}: ${noticeOf(name)}`);

@@ -55,7 +55,7 @@ export function checkSpec(
 
 /** Fields that are accepted and have no effect. Each sentence says what applies instead. */
 export function ignoredFields(spec: ConfigurationSpec): readonly FieldProblem[] {
-  const { deploy, proxyAgent, proxyServer } = spec;
+  const { deploy, proxyServer } = spec;
   const { entrypoint } = proxyServer;
   const { hostname, ingress, loadBalancerService, edge, port, type } = entrypoint;
   const ignored: FieldProblem[] = [];
@@ -94,9 +94,5 @@ export function ignoredFields(spec: ConfigurationSpec): readonly FieldProblem[] 
   }
   const noEdge = 'is not used yet: agents connect to the brokers of the hub';
   ignoreIf(edge.brokerUrl !== undefined, `${entrypointPath}.edge.brokerUrl`, noEdge);
-  const { additionalServiceProxyArgs } = proxyAgent;
-  const noContainer = "is ignored, because culvert's agent pod has no service-proxy container";
-  const hasArgs = additionalServiceProxyArgs.length > 0;
-  ignoreIf(hasArgs, 'proxyAgent.additionalServiceProxyArgs', noContainer);
   return ignored;
 }

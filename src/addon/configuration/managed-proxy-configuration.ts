@@ -3,11 +3,15 @@ import { fields, integer, text } from '../api/fields.ts';
 import { proxyConfigurationName } from '../api/names.ts';
 import { proxyAgentFlags, proxyServerFlags } from '../compat/additional-args-table.ts';
 import { type FlagRules, readAdditionalArgs } from '../compat/additional-args.ts';
+import { oidcIssuerOf } from '../compat/oidc-variables.ts';
+import { serviceProxyDefaults, serviceProxyFlags } from '../compat/service-proxy-args.ts';
 import { checkSpec, ignoredFields } from './check-spec.ts';
 import { readSpec } from './spec.ts';
 
 /** A ManagedProxyConfiguration with all defaults. */
 export type ManagedProxyConfiguration = Readonly<ReturnType<typeof parseManagedProxyConfiguration>>;
+
+const serviceProxyField = 'spec.proxyAgent.additionalServiceProxyArgs';
 
 /**
  * Reads an object as the API server returned it, or any other value. Errors are not thrown, but
@@ -22,7 +26,15 @@ export function parseManagedProxyConfiguration(object: unknown) {
     readAdditionalArgs(args, rules, `spec.${program}.additionalArgs`);
   const broker = flagsOf(proxyServer.additionalArgs, proxyServerFlags, 'proxyServer');
   const agent = flagsOf(proxyAgent.additionalArgs, proxyAgentFlags, 'proxyAgent');
-  problems.push(...broker.problems, ...agent.problems);
+  const serviceProxy = readAdditionalArgs(
+    proxyAgent.additionalServiceProxyArgs,
+    serviceProxyFlags,
+    serviceProxyField,
+  );
+  const defaults = serviceProxyDefaults(serviceProxy.flags);
+  const oidcProblems = oidcIssuerOf({}, defaults.oidc).problems;
+  problems.push(...broker.problems, ...agent.problems, ...serviceProxy.problems);
+  problems.push(...oidcProblems.map((text) => ({ field: serviceProxyField, sentence: text })));
   checkSpec(spec, problems);
   return {
     name: text(metadata['name']) || proxyConfigurationName,
@@ -35,9 +47,11 @@ export function parseManagedProxyConfiguration(object: unknown) {
     brokerFlags: broker.flags,
     /** `spec.proxyAgent.additionalArgs` as flags of `culvert agent`. */
     agentFlags: agent.flags,
+    /** `spec.proxyAgent.additionalServiceProxyArgs`, for clusters that set nothing else. */
+    serviceProxy: defaults,
     /** While there are problems, nothing that the object asks for is carried out. */
     problems: problems as readonly FieldProblem[],
     /** Fields that are accepted and have no effect. */
-    ignored: [...ignoredFields(spec), ...broker.ignored, ...agent.ignored],
+    ignored: [...ignoredFields(spec), ...broker.ignored, ...agent.ignored, ...serviceProxy.ignored],
   };
 }

@@ -79,6 +79,17 @@ export const specSchema = {
           },
           optional: true,
         },
+        policyConfigMapRef: {
+          type: 'object',
+          required: ['name'],
+          properties: { key: { type: 'string', default: 'policy.yaml' }, name: { type: 'string' } },
+          optional: true,
+        },
+        hubAuthorization: {
+          type: 'string',
+          default: 'None',
+          enum: ['None', 'SubjectAccessReview'],
+        },
         entrypoint: {
           type: 'object',
           required: ['type'],
@@ -223,6 +234,8 @@ export interface ConfigurationSpec {
   readonly proxyServer: {
     readonly additionalArgs: readonly string[];
     readonly enrolmentKeysSecretRef: { readonly key: string; readonly name: string } | undefined;
+    readonly policyConfigMapRef: { readonly key: string; readonly name: string } | undefined;
+    readonly hubAuthorization: 'None' | 'SubjectAccessReview';
     readonly entrypoint: {
       readonly edge: { readonly brokerUrl: string | undefined };
       readonly hostname: { readonly value: string };

@@ -51,6 +51,7 @@ const rules: Rules<ConfigurationSpec> = {
     },
     redis: { url: { check: checks.redisUrlCheck }, secretRef: secretKey, caSecretRef: secretKey },
     enrolmentKeysSecretRef: secretKey,
+    policyConfigMapRef: secretKey,
     resources: { requests: quantities, limits: quantities },
   },
   proxyAgent: {

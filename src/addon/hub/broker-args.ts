@@ -1,6 +1,6 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { drainTimeoutMs, type ProgramFlag } from '../compat/additional-args.ts';
-import { userServer } from '../api/names.ts';
+import { clusterSettingsName, userServer } from '../api/names.ts';
 import type { SecretKey } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { BrokerRedis } from './hub-secrets.ts';
@@ -18,6 +18,7 @@ export const mountPaths = {
   replicaKey: '/etc/replica-key/',
   redisCa: '/etc/redis-ca/',
   enrolmentKeys: '/etc/enrolment-keys/',
+  policy: '/etc/policy/',
   userServer: '/etc/user-server-pki/',
 } as const;
 
@@ -68,11 +69,15 @@ export function brokerArgs(input: BrokerInput): readonly string[] {
   flag('status-listen', `[::]:${brokerPorts.status}`);
   args.push('--kubernetes');
   flag('token-public-key', enrolmentKeys && `${mountPaths.enrolmentKeys}${enrolmentKeys.key}`);
+  const { policyConfigMapRef: policy, hubAuthorization } = configuration.spec.proxyServer;
+  flag('policy-file', policy && `${mountPaths.policy}${policy.key}`);
+  if (hubAuthorization !== 'None') args.push('--hub-authorization');
   if (exposedServices !== undefined) {
     flag('gateway-listen', `[::]:${userPort}`);
     flag('gateway-tls-cert', `${mountPaths.userServer}tls.crt`);
     flag('gateway-tls-key', `${mountPaths.userServer}tls.key`);
     flag('exposed-services-configmap', `${namespace}/${exposedServices}`);
+    flag('cluster-settings-configmap', `${namespace}/${clusterSettingsName}`);
   }
   if (redis !== undefined) {
     const { url, caSecretRef, prefix } = redis.spec;

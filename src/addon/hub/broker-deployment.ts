@@ -55,7 +55,10 @@ export function brokerDeployment(input: BrokerInput): KubeObject {
 
 function podSpec(input: BrokerInput): object {
   const { nodeSelector, tolerations } = input.configuration.spec.proxyServer.nodePlacement;
-  const { volumes, volumeMounts } = secretMounts(mountsOf(input));
+  const secrets = secretMounts(mountsOf(input));
+  const policy = policyMount(input);
+  const volumes = [...secrets.volumes, ...policy.volumes];
+  const volumeMounts = [...secrets.volumeMounts, ...policy.volumeMounts];
   return {
     serviceAccountName: serverAccount,
     automountServiceAccountToken: true,
@@ -142,6 +145,19 @@ function mountsOf(input: BrokerInput): readonly SecretMount[] {
   }
   if (exposedServices) mount('user-server-certs', mountPaths.userServer, hubSecrets.userServer);
   return mounts;
+}
+
+/**
+ * The volume of the policy is not optional, because a broker without its policy would let everyone
+ * in.
+ */
+function policyMount({ configuration }: BrokerInput) {
+  const { policyConfigMapRef: policy } = configuration.spec.proxyServer;
+  if (policy === undefined) return { volumes: [], volumeMounts: [] };
+  const { name, key } = policy;
+  const volume = { name: 'policy', configMap: { name, items: [{ key, path: key }] } };
+  const mount = { name: volume.name, mountPath: mountPaths.policy, readOnly: true };
+  return { volumes: [volume], volumeMounts: [mount] };
 }
 
 /** Whether `replicas` pods serve, all of them from the newest template. */

@@ -61,12 +61,12 @@ export function portForwardRole(configuration: ManagedProxyConfiguration, entryp
 }
 
 /**
- * The ServiceAccount of brokers and its rights: to check the tokens of agents, and to see which
- * clusters are accepted. Cluster Proxy has the account `cluster-proxy` as well. It is often the
+ * The ServiceAccount of brokers and its rights: to check the tokens of agents, to see which clusters
+ * are accepted, and to review the access of clients if that is asked for. Cluster Proxy has the account `cluster-proxy` as well. It is often the
  * addon manager's, so the configuration does not own it.
  */
 function brokerAccounts(configuration: ManagedProxyConfiguration): readonly KubeObject[] {
-  const { namespace } = configuration.spec.proxyServer;
+  const { namespace, hubAuthorization } = configuration.spec.proxyServer;
   const account = { kind: 'ServiceAccount', name: serverAccount, namespace } as const;
   const clusterWide = clusterMeta(configuration, brokerRoleName);
   return [
@@ -75,6 +75,9 @@ function brokerAccounts(configuration: ManagedProxyConfiguration): readonly Kube
     role(clusterWide, [
       rule('authentication.k8s.io', 'tokenreviews', ['create']),
       rule('cluster.open-cluster-management.io', 'managedclusters', ['get', 'list', 'watch']),
+      ...(hubAuthorization !== 'None'
+        ? [rule('authorization.k8s.io', 'subjectaccessreviews', ['create'])]
+        : []),
     ]),
     roleBinding(clusterWide, brokerRoleName, account),
   ];

@@ -96,7 +96,7 @@ function fleetState(
   entrypoint: AgentEntrypoint | { readonly pending: string },
   agentImage: string | undefined,
 ) {
-  const { generation, agentFlags } = configuration;
+  const { generation, agentFlags, serviceProxy } = configuration;
   const { replicas, allow, imagePullSecrets, ...proxyAgent } = configuration.spec.proxyAgent;
   const serviceCaConfigMap = proxyAgent.additionalServiceCAConfigMap;
   const image = agentImage ?? proxyAgent.image;
@@ -106,6 +106,7 @@ function fleetState(
     proxy: {
       ...{ image, generation, replicas, allow, imagePullSecrets, serviceCaConfigMap },
       flags: agentFlags,
+      serviceProxy,
     },
     entrypoint,
     /** Undefined: agents do not connect through the kube-apiserver. */

@@ -1,3 +1,4 @@
+import { oidcOptionsOf, oidcTable } from '../../access/node/oidc-options-table.ts';
 import { isDnsLabel } from '../../base/names/cluster-name.ts';
 import { formatHostPort, isLoopback } from '../../base/net/host-port.ts';
 import { checkTogether } from '../../base/options/check-together.ts';
@@ -52,6 +53,14 @@ export const gatewayTable = {
     placeholder: 'NAMESPACE/NAME',
     help: 'A ConfigMap of the hub cluster with such lists, one per key, as Cluster Proxy has it. It needs --kubernetes or --kubeconfig.',
   },
+  clusterSettingsConfigmap: {
+    name: 'cluster-settings-configmap',
+    kind: 'parsed',
+    parse: parseConfigMapName,
+    placeholder: 'NAMESPACE/NAME',
+    help: 'A ConfigMap of the hub cluster in which the addon manager says, for each cluster, whether tokens of the hub and of an OIDC issuer are accepted. While it is missing, nobody is authenticated. It needs --kubernetes or --kubeconfig.',
+  },
+  ...oidcTable,
   gatewayMinDrainMs: {
     name: 'gateway-min-drain',
     kind: 'durationMs',
@@ -89,6 +98,7 @@ export function gatewayOptions(
   const { gatewayListen: listen, gatewayTlsCert: certFile, gatewayTlsKey: keyFile } = values;
   if (listen === undefined) return undefined;
   const { gatewayClientCa: clientCaFile, gatewayMaxRequests: maxConcurrent } = values;
+  const { options: oidc } = oidcOptionsOf(values);
   return Object.freeze({
     listen,
     tls: certFile && keyFile ? { certFile, keyFile, clientCaFile } : undefined,
@@ -96,6 +106,8 @@ export function gatewayOptions(
     domain: values.gatewayDomain,
     exposedServicesFile: values.exposedServices,
     exposedServicesConfigMap: values.exposedServicesConfigmap,
+    clusterSettingsConfigMap: values.clusterSettingsConfigmap,
+    oidc: oidc && { options: oidc, caFile: values.oidcCaFile },
     minDrainMs: values.gatewayMinDrainMs,
     trustedProxies: values.trustedProxies,
     userLimits: {
@@ -124,9 +136,12 @@ export function checkGateway(
   if (given('gatewayClientCa') && !given('gatewayTlsCert')) {
     problem(`${label('gatewayClientCa')} needs ${label('gatewayTlsCert')} as well`);
   }
-  if (given('exposedServicesConfigmap') && !hasApiServer) {
-    problem(`${label('exposedServicesConfigmap')} needs --kubernetes or --kubeconfig as well`);
+  for (const key of ['exposedServicesConfigmap', 'clusterSettingsConfigmap'] as const) {
+    if (given(key) && !hasApiServer) {
+      problem(`${label(key)} needs --kubernetes or --kubeconfig as well`);
+    }
   }
+  for (const found of oidcProblems(draft)) problem(found);
   if (given('gatewayMinDrainMs') && gatewayMinDrainMs > (drainTimeoutMs ?? Infinity)) {
     problem(`${label('gatewayMinDrainMs')} must not be longer than --drain-timeout`);
   }
@@ -139,6 +154,16 @@ export function checkGateway(
       `${label('gatewayListen')}=${address} would carry tokens unencrypted, give --gateway-tls-cert and --gateway-tls-key, or listen on 127.0.0.1`,
     );
   }
+}
+
+/** Empty while values are missing because their texts are wrong, which is reported already. */
+function oidcProblems({ values }: OptionsDraft<GatewayTable>): readonly string[] {
+  const { oidcRequiredClaim, oidcUsernameClaim, oidcReservedNamePrefixes, oidcSigningAlgs } =
+    values;
+  if (oidcRequiredClaim === undefined || oidcUsernameClaim === undefined) return [];
+  if (oidcReservedNamePrefixes === undefined || oidcSigningAlgs === undefined) return [];
+  const known = { oidcRequiredClaim, oidcUsernameClaim, oidcReservedNamePrefixes, oidcSigningAlgs };
+  return oidcOptionsOf({ ...values, ...known }).problems;
 }
 
 function parseDomain(text: string): string {

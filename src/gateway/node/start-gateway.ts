@@ -1,4 +1,5 @@
 import type { Authorizer } from '../../access/authorizer.ts';
+import type { OidcOptions } from '../../access/oidc-options.ts';
 import type { RequestAuthenticator } from '../../access/request-authenticator.ts';
 import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
@@ -26,6 +27,12 @@ export interface GatewayOptions extends GatewayServerOptions {
   readonly domain?: string | undefined;
   readonly exposedServicesFile?: string | undefined;
   readonly exposedServicesConfigMap?: NamespacedName | undefined;
+  /** The OIDC issuer of clusters without an issuer of their own, for the authenticator. */
+  readonly oidc?:
+    | { readonly options: OidcOptions; readonly caFile: string | undefined }
+    | undefined;
+  /** The ConfigMap with the settings of clusters, for the authenticator. */
+  readonly clusterSettingsConfigMap?: NamespacedName | undefined;
   readonly userLimits: UserLimitValues;
 }
 

@@ -35,6 +35,7 @@ export function agentInput(parts: Partial<AgentInput> = {}): AgentInput {
       flags: [],
       imagePullSecrets: [],
       serviceCaConfigMap: undefined,
+      serviceProxy: { enableImpersonation: undefined, oidc: {} },
     },
     entrypoint: { host: 'proxy.example.com', port: 443 },
     caBundle: '-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n',

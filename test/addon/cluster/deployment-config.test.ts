@@ -79,7 +79,6 @@ describe('customizedVariables', () => {
   it.each([
     ['serviceDomian', 'is unknown, did you mean serviceDomain?'],
     ['toString', 'is unknown'],
-    ['oidcIssuerURL', 'has no effect, the brokers do not read it yet'],
     ['agentIdentifiers', 'has no effect, names lead to a cluster by its certificate'],
     ['clusterName', 'has no effect, the cluster is that of the ManagedClusterAddOn'],
   ])(

@@ -134,7 +134,7 @@ describe('the CRD and the code', () => {
   });
 
   it("The CRD requires no more of Cluster Proxy's fields than Cluster Proxy does", () => {
-    const isNew = /redis|ingress|edge|enrolment/;
+    const isNew = /redis|ingress|edge|enrolment|policy/;
     const required = all
       .filter(({ path }) => !isNew.test(nameOf(path)))
       .flatMap(({ path, schema }) =>

@@ -248,7 +248,7 @@ describe('parseManagedProxyConfiguration', () => {
     [
       'proxyAgent.additionalServiceProxyArgs',
       ['--v=4'],
-      'spec.proxyAgent.additionalServiceProxyArgs',
+      'spec.proxyAgent.additionalServiceProxyArgs[0]',
     ],
     [
       'proxyServer.entrypoint.hostname.value',

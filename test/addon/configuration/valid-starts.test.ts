@@ -34,6 +34,7 @@ function started(configuration: ReturnType<typeof configurationOf>): readonly st
     ...{ generation: 1, allow, replicas, image, imagePullSecrets },
     serviceCaConfigMap: 'service-ca',
     flags: configuration.agentFlags,
+    serviceProxy: configuration.serviceProxy,
   };
   const values = agentValues(agentInput({ proxy, ...users }), new Diagnostics())!;
   return [

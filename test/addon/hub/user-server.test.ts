@@ -31,6 +31,7 @@ const gatewayArgs = [
   '--gateway-tls-cert=/etc/user-server-pki/tls.crt',
   '--gateway-tls-key=/etc/user-server-pki/tls.key',
   `--exposed-services-configmap=${hub}/cluster-proxy-exposed-services`,
+  `--cluster-settings-configmap=${hub}/cluster-proxy-cluster-settings`,
 ];
 const isServed = (from: ReturnType<typeof plan>) =>
   gatewayArgs.every((arg) => argsOf(from).includes(arg));
