@@ -288,7 +288,7 @@ describeWith({ programs }, 'a gateway, an agent and a kube-apiserver', ({ progra
   it('An agent with --enable-impersonation=false serves tokens of its cluster, and no hub users', async () => {
     expect(await ask(configMaps, { cluster: 'strict' })).toMatchObject({ status: 200 });
     const refused = await ask(configMaps, { token: 'hub-ann', cluster: 'strict' });
-    expect(refused.status).toBe(502);
+    expect(refused.status).toBe(403);
     expect(statusOf(refused)).toMatchObject({
       kind: 'Status',
       message: expect.stringContaining('--enable-impersonation=false'),
