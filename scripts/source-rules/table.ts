@@ -37,7 +37,9 @@ export const rooms: Readonly<Record<string, Room>> = {
 
   'src/http-exchange': { imports: [...protocol, 'src/dialer'], isPortable: true },
   'src/access': { imports: base, isPortable: true },
-  'src/access/node': { imports: [...base, 'src/access', 'src/kube/client'] },
+  'src/access/node': {
+    imports: [...base, 'src/access', 'src/kube/client', 'src/kube/controllers'],
+  },
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
     imports: [...protocol, 'src/dialer', 'src/stream-io', 'src/stream-io/node', 'src/websocket'],
@@ -96,6 +98,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: [
       ...protocol,
       'src/access',
+      'src/access/node',
       'src/http-exchange',
       'src/gateway',
       'src/kube/client',
@@ -118,13 +121,15 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/konnectivity-client': { imports: base },
   'src/addon/api': { imports: [...base, 'src/kube/client'] },
   'src/addon/runtime': { imports: addonFolders('api') },
-  'src/addon/compat': { imports: addonFolders('api') },
+  'src/addon/compat': { imports: [...addonFolders('api'), 'src/access'] },
   'src/addon/configuration': { imports: addonFolders('api', 'compat') },
   'src/addon/rotation': { imports: addonFolders('api', 'runtime', 'compat', 'configuration') },
   'src/addon/hub': {
     imports: addonFolders('api', 'runtime', 'compat', 'configuration', 'rotation'),
   },
-  'src/addon/cluster': { imports: addonFolders('api', 'runtime', 'compat', 'hub') },
+  'src/addon/cluster': {
+    imports: [...addonFolders('api', 'runtime', 'compat', 'configuration', 'hub'), 'src/access'],
+  },
   'src/addon/cluster-profile': { imports: addonFolders('api', 'runtime', 'configuration') },
   'src/addon/csr': { imports: addonFolders('api', 'runtime', 'rotation', 'hub') },
   'src/addon': {

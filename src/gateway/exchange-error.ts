@@ -46,7 +46,6 @@ export function exchangeError(error: TunnelError, failed: FailedExchange): Gatew
       });
     case 'timeout':
       return make('Timeout', 'agent', `the server did not answer in time${because}`);
-    case 'forbidden':
     case 'forbidden_target':
       return make('Forbidden', 'agent', `the agent does not allow this${because}`);
     case 'refused':

@@ -1,14 +1,13 @@
 import type { AgentVariables } from '../compat/customized-variables.ts';
 import { oidcIssuerOf, oidcReaders } from '../compat/oidc-variables.ts';
 import type { FleetState } from '../hub/hub-state.ts';
-import type { AgentOptions } from './agent-values.ts';
 
 /** How the users of one cluster are authenticated, from the fleet and the cluster's variables. */
 export type ClusterHttp = Readonly<ReturnType<typeof clusterHttp>>;
 
 /** A variable overrides `additionalServiceProxyArgs`, which overrides the option of the manager. */
 export function clusterHttp(
-  { enableImpersonation }: Pick<AgentOptions, 'enableImpersonation'>,
+  { enableImpersonation }: { readonly enableImpersonation: boolean },
   { serviceProxy }: Pick<FleetState['proxy'], 'serviceProxy'>,
   variables: AgentVariables,
 ) {

