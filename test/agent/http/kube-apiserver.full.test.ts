@@ -276,13 +276,13 @@ describeWith({ programs }, 'a gateway, an agent and a kube-apiserver', ({ progra
   it("A hub user has the rights that the managed cluster's RBAC gives, and no others", async () => {
     expect(await ask(configMaps, { token: 'hub-ann' })).toMatchObject({ status: 200 });
     const refused = await ask('/api/v1/namespaces/kube-system/secrets', { token: 'hub-ann' });
-    expect(refused.status).toBe(502);
+    expect(refused.status).toBe(403);
     expect(statusOf(refused).message).toContain('User "ann" cannot list resource "secrets"');
   });
 
   it('An agent whose ServiceAccount may not impersonate gets the 403 of the kube-apiserver', async () => {
     const refused = await ask(configMaps, { token: 'hub-ann', cluster: 'weak' });
-    expect(refused.status).toBe(502);
+    expect(refused.status).toBe(403);
     expect(statusOf(refused).message).toMatch(/weak-agent" cannot impersonate resource/);
   });
 
