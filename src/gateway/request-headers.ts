@@ -1,21 +1,6 @@
+import { connectionFields } from '../http-exchange/connection-fields.ts';
 import type { HeaderList } from '../http-exchange/http-exchange.ts';
 import { GatewayError } from './gateway-error.ts';
-
-/**
- * Fields that belong to one connection (RFC 9110, section 7.6.1), beside those that `Connection`
- * names. `TE` and `Upgrade` are handled on their own.
- */
-const hopByHop: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'transfer-encoding',
-  'upgrade',
-  'http2-settings',
-]);
 
 /**
  * Fields that no client names in `Connection`, because every server needs them. A client that does
@@ -68,7 +53,7 @@ export function readRequestHeaders(headers: HeaderList, client: ForwardedClient)
     const lower = name.toLowerCase();
     if (lower === 'upgrade') upgrade = value.trim();
     else if (lower === 'te') acceptsTrailers ||= /(?:^|,)\s*trailers\s*(?:$|,)/i.test(value);
-    if (hopByHop.has(lower) || named.has(lower)) continue;
+    if (connectionFields.has(lower) || named.has(lower)) continue;
     const meant = meantName(lower);
     if (meant.startsWith('cluster-proxy-')) continue;
     if (meant !== lower && isGuarded(meant)) continue;

@@ -1,17 +1,6 @@
+import { connectionFields } from '../../http-exchange/connection-fields.ts';
 import type { HeaderList } from '../../http-exchange/http-exchange.ts';
 import { listMembers } from '../../http-exchange/upgrade.ts';
-
-/** Fields for one connection only (RFC 9110, section 7.6.1; RFC 9112, section 9). */
-const hopByHop: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'transfer-encoding',
-  'upgrade',
-]);
 
 /**
  * Fields that a peer must not declare to be hop-by-hop, because another part has judged the message
@@ -32,7 +21,7 @@ export function endToEndFields(headers: HeaderList): [string, string][] {
   const kept: [string, string][] = [];
   for (const [name, value] of headers) {
     const lower = name.toLowerCase();
-    if (hopByHop.has(lower) || (listed.has(lower) && !isProtected(lower))) continue;
+    if (connectionFields.has(lower) || (listed.has(lower) && !isProtected(lower))) continue;
     kept.push([name, value]);
   }
   return kept;
