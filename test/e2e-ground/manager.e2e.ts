@@ -115,7 +115,7 @@ describe('The manager, killed at every write', () => {
       await hub.get('-n', newcomer, 'manifestwork', 'addon-cluster-proxy-deploy-0');
       return (await serialOf(renewed())) !== serialBefore;
     };
-    await eventually(ground, hasEnded, { what: 'end of the work', timeoutMs: 180_000 });
+    await eventually(ground, hasEnded, { what: 'end of the work', timeoutMs: 360_000 });
 
     const { steps } = manager;
     const kinds = new Set(steps.map(({ verb, resource }) => `${verb} ${resource}`));
