@@ -101,33 +101,37 @@ describe('The manager, killed at every write', () => {
     await installation.settle();
   });
 
-  it('The manager that is killed at every write still completes its work', async () => {
-    const serialBefore = await serialOf(renewed());
-    await makeWork();
-    await using manager = await MortalManager.start(hub);
-    const hasEnded = async () => {
-      if (!manager.isQuiet() || !(await installation.isDeployed())) return false;
-      for (const cluster of ground.managed) {
-        if (!(await installation.isAvailable(cluster.name)) || !(await isTold(cluster)))
-          return false;
-        if (!isRolledOut(await agentDeployment(cluster))) return false;
-      }
-      await hub.get('-n', newcomer, 'manifestwork', 'addon-cluster-proxy-deploy-0');
-      return (await serialOf(renewed())) !== serialBefore;
-    };
-    await eventually(ground, hasEnded, { what: 'end of the work', timeoutMs: 360_000 });
+  it(
+    'The manager that is killed at every write still completes its work',
+    { timeout: 400_000 },
+    async () => {
+      const serialBefore = await serialOf(renewed());
+      await makeWork();
+      await using manager = await MortalManager.start(hub);
+      const hasEnded = async () => {
+        if (!manager.isQuiet() || !(await installation.isDeployed())) return false;
+        for (const cluster of ground.managed) {
+          if (!(await installation.isAvailable(cluster.name)) || !(await isTold(cluster)))
+            return false;
+          if (!isRolledOut(await agentDeployment(cluster))) return false;
+        }
+        await hub.get('-n', newcomer, 'manifestwork', 'addon-cluster-proxy-deploy-0');
+        return (await serialOf(renewed())) !== serialBefore;
+      };
+      await eventually(ground, hasEnded, { what: 'end of the work', timeoutMs: 360_000 });
 
-    const { steps } = manager;
-    const kinds = new Set(steps.map(({ verb, resource }) => `${verb} ${resource}`));
-    console.log(`killed ${steps.length} times, at ${[...kinds].join(', ')}`);
-    for (const kind of expectedSteps) {
-      const moments = steps.filter(({ verb, resource }) => `${verb} ${resource}` === kind);
-      expect({ kind, moments: [...new Set(moments.map(({ when }) => when))] }).toEqual({
-        kind,
-        moments: ['before', 'after'],
-      });
-    }
-  });
+      const { steps } = manager;
+      const kinds = new Set(steps.map(({ verb, resource }) => `${verb} ${resource}`));
+      console.log(`killed ${steps.length} times, at ${[...kinds].join(', ')}`);
+      for (const kind of expectedSteps) {
+        const moments = steps.filter(({ verb, resource }) => `${verb} ${resource}` === kind);
+        expect({ kind, moments: [...new Set(moments.map(({ when }) => when))] }).toEqual({
+          kind,
+          moments: ['before', 'after'],
+        });
+      }
+    },
+  );
 
   it('The manager that is killed at every write leaves certificates of the trusted CAs', async () => {
     for (const [name, bundle] of Object.entries(signed)) {
