@@ -6,6 +6,7 @@ import type { WatchedAuthorizer } from '../access/watched-authorizer.ts';
 import type { Dialer, OpenOptions } from '../dialer/dialer.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { StreamHandler, TunnelStream } from '../tunnel/stream-handler.ts';
+import { DeferredStream } from './deferred-stream.ts';
 
 export interface AccessRules {
   readonly authorizer: WatchedAuthorizer;
@@ -43,20 +44,14 @@ interface Request extends Omit<Grant, 'end'> {
 }
 
 /** A stream that waits for the decision, and then passes everything on. */
-class AuthorizedStream implements TunnelStream, StreamHandler {
-  readonly #handler: StreamHandler;
+class AuthorizedStream extends DeferredStream {
   readonly #grants: LiveGrants;
   readonly #decision = new AbortController();
   #grant: Grant | undefined;
-  #stream: TunnelStream | undefined;
 
   constructor(handler: StreamHandler, grants: LiveGrants) {
-    this.#handler = handler;
+    super(handler);
     this.#grants = grants;
-  }
-
-  get number(): number {
-    return this.#stream?.number ?? 0;
   }
 
   async start(
@@ -72,68 +67,40 @@ class AuthorizedStream implements TunnelStream, StreamHandler {
     const refusal = await refusalOf(request, rules, this.#decision.signal);
     if (this.#decision.signal.aborted) return;
     if (refusal !== undefined) {
-      this.#handler.onClose(refusal);
+      this.handler.onClose(refusal);
       return;
     }
-    this.#stream = open(this);
+    this.stream = open(this);
     this.#grant = { ...request, end: (reason) => this.#end(reason) };
     this.#grants.add(this.#grant);
   }
 
-  write(bytes: Uint8Array): boolean {
-    return this.#stream!.write(bytes);
+  override write(bytes: Uint8Array): boolean {
+    return this.stream!.write(bytes);
   }
 
-  fin(): void {
-    this.#stream?.fin();
-  }
-
-  reset(error: TunnelError): void {
-    if (this.#stream !== undefined) {
-      this.#stream.reset(error);
+  override reset(error: TunnelError): void {
+    if (this.stream !== undefined) {
+      this.stream.reset(error);
       return;
     }
     if (this.#decision.signal.aborted) return;
     this.#decision.abort(error);
     // Handlers are not called from inside a method.
-    queueMicrotask(() => this.#handler.onClose(error));
+    queueMicrotask(() => this.handler.onClose(error));
   }
 
-  consumed(bytes: number): void {
-    this.#stream!.consumed(bytes);
+  override consumed(bytes: number): void {
+    this.stream!.consumed(bytes);
   }
 
-  stopReceiving(): void {
-    this.#stream?.stopReceiving();
-  }
-
-  onOpened(): void {
-    this.#handler.onOpened?.();
-  }
-
-  onData(bytes: Uint8Array): void {
-    this.#handler.onData(bytes);
-  }
-
-  onFin(): void {
-    this.#handler.onFin();
-  }
-
-  onWritable(): void {
-    this.#handler.onWritable();
-  }
-
-  onStop(): void {
-    this.#handler.onStop?.();
-  }
-
-  onClose(error: TunnelError | undefined): void {
+  override onClose(error: TunnelError | undefined): void {
     this.#grants.remove(this.#grant!);
-    this.#handler.onClose(error);
+    this.handler.onClose(error);
   }
 
   #end(reason: string): void {
-    this.#stream!.reset(new TunnelError('forbidden', reason));
+    this.stream!.reset(new TunnelError('forbidden', reason));
   }
 }
 

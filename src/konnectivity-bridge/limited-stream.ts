@@ -1,7 +1,8 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import type { Dialer, OpenOptions } from '../dialer/dialer.ts';
 import { TunnelError } from '../tunnel/errors.ts';
-import type { StreamHandler, TunnelStream } from '../tunnel/stream-handler.ts';
+import type { StreamHandler } from '../tunnel/stream-handler.ts';
+import { DeferredStream } from './deferred-stream.ts';
 import type { UsageLimit } from './usage-limit.ts';
 
 /** Shorter waits are added to the next one, because a timer takes a millisecond or more. */
@@ -22,12 +23,9 @@ export interface LimitedStreamParts {
  * after they were moved: the writer, or the return of the window, then waits until they are paid
  * for. So no bytes are kept here, and the wait reaches the client and the target as flow control.
  */
-export class LimitedStream implements TunnelStream, StreamHandler {
+export class LimitedStream extends DeferredStream {
   readonly #parts: LimitedStreamParts;
   readonly #options: OpenOptions;
-  readonly #handler: StreamHandler;
-  /** Undefined while the dial waits. */
-  #stream: TunnelStream | undefined;
   #dialTimer: Timer | undefined;
   /** The writer waits for the limits. */
   #writeTimer: Timer | undefined;
@@ -39,19 +37,15 @@ export class LimitedStream implements TunnelStream, StreamHandler {
   #hasEnded = false;
 
   constructor(parts: LimitedStreamParts, options: OpenOptions, handler: StreamHandler) {
+    super(handler);
     this.#parts = parts;
     this.#options = options;
-    this.#handler = handler;
     this.#startDial();
   }
 
-  get number(): number {
-    return this.#stream?.number ?? 0;
-  }
-
-  write(bytes: Uint8Array): boolean {
-    if (this.#stream === undefined) return false;
-    this.#isBlocked = !this.#stream.write(bytes);
+  override write(bytes: Uint8Array): boolean {
+    if (this.stream === undefined) return false;
+    this.#isBlocked = !this.stream.write(bytes);
     const waitMs = this.#take(bytes.length);
     if (waitMs >= minWaitMs && !this.#hasEnded) {
       this.#writeTimer ??= this.#parts.clock.setTimer(waitMs, this.#onWriteTimer);
@@ -59,21 +53,21 @@ export class LimitedStream implements TunnelStream, StreamHandler {
     return !this.#isBlocked && this.#writeTimer === undefined;
   }
 
-  fin(): void {
+  override fin(): void {
     this.#endWriting();
-    this.#stream?.fin();
+    this.stream?.fin();
   }
 
-  reset(error: TunnelError): void {
-    if (this.#stream !== undefined) {
+  override reset(error: TunnelError): void {
+    if (this.stream !== undefined) {
       this.#end();
-      this.#stream.reset(error);
+      this.stream.reset(error);
     } else {
       this.#failDial(error);
     }
   }
 
-  consumed(bytes: number): void {
+  override consumed(bytes: number): void {
     this.#unreturnedBytes += bytes;
     const waitMs = this.#take(bytes);
     if (this.#readTimer !== undefined) return;
@@ -81,35 +75,19 @@ export class LimitedStream implements TunnelStream, StreamHandler {
     else this.#readTimer = this.#parts.clock.setTimer(waitMs, this.#onReadTimer);
   }
 
-  stopReceiving(): void {
-    this.#stream?.stopReceiving();
-  }
-
-  onOpened(): void {
-    this.#handler.onOpened?.();
-  }
-
-  onData(bytes: Uint8Array): void {
-    this.#handler.onData(bytes);
-  }
-
-  onFin(): void {
-    this.#handler.onFin();
-  }
-
-  onWritable(): void {
+  override onWritable(): void {
     this.#isBlocked = false;
-    if (this.#writeTimer === undefined) this.#handler.onWritable();
+    if (this.#writeTimer === undefined) this.handler.onWritable();
   }
 
-  onStop(): void {
+  override onStop(): void {
     this.#endWriting();
-    this.#handler.onStop?.();
+    this.handler.onStop?.();
   }
 
-  onClose(error: TunnelError | undefined): void {
+  override onClose(error: TunnelError | undefined): void {
     this.#end();
-    this.#handler.onClose(error);
+    this.handler.onClose(error);
   }
 
   #startDial(): void {
@@ -127,7 +105,7 @@ export class LimitedStream implements TunnelStream, StreamHandler {
   }
 
   #dial(): void {
-    this.#stream = this.#parts.dialer.open(this.#options, this);
+    this.stream = this.#parts.dialer.open(this.#options, this);
   }
 
   /** The dial ends before it was made. */
@@ -136,7 +114,7 @@ export class LimitedStream implements TunnelStream, StreamHandler {
     for (const limit of this.#parts.limits) limit.giveDialBack();
     this.#end();
     // A handler is never called from inside a method of its stream.
-    queueMicrotask(() => this.#handler.onClose(error));
+    queueMicrotask(() => this.handler.onClose(error));
   }
 
   #take(bytes: number): number {
@@ -148,7 +126,7 @@ export class LimitedStream implements TunnelStream, StreamHandler {
   #returnWindow(): void {
     const bytes = this.#unreturnedBytes;
     this.#unreturnedBytes = 0;
-    this.#stream?.consumed(bytes);
+    this.stream?.consumed(bytes);
   }
 
   #endWriting(): void {
@@ -165,7 +143,7 @@ export class LimitedStream implements TunnelStream, StreamHandler {
 
   readonly #onWriteTimer = (): void => {
     this.#writeTimer = undefined;
-    if (!this.#isBlocked) this.#handler.onWritable();
+    if (!this.#isBlocked) this.handler.onWritable();
   };
 
   readonly #onReadTimer = (): void => {
