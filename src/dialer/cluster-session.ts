@@ -223,7 +223,8 @@ export class ClusterSession {
     }
     if (this.#state.kind === 'closed') return;
     this.#log.debug('session not resumed yet', { code: error.code, error: error.message });
-    this.#links.startLater();
+    const isAgentAway = state.kind === 'recovering' && error.code === 'agent_lost';
+    this.#links.startLater(isAgentAway ? sessionWaits.agentRetryCapMs : undefined);
   }
 
   /** Whether to try again for a first link: the error is not final, and a stream waits. */

@@ -56,10 +56,10 @@ export class LinkAttempts {
       .catch((thrown: unknown) => this.#fail(attempt, TunnelError.from(thrown, 'link_lost')));
   }
 
-  /** Starts an attempt after a delay, which grows until an attempt succeeds. */
-  startLater(): void {
+  /** Starts an attempt after a delay, which grows until an attempt succeeds, up to `capMs`. */
+  startLater(capMs: number = sessionWaits.retry.capMs): void {
     this.#retryTimer?.cancel();
-    const delayMs = this.#backoff.nextDelayMs();
+    const delayMs = Math.min(capMs, this.#backoff.nextDelayMs());
     this.#retryTimer = this.#options.clock.setTimer(delayMs, () => this.start());
   }
 

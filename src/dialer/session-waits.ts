@@ -8,9 +8,10 @@ export const sessionWaits = {
   /**
    * The same while another agent of the cluster is connected. Clients can open their connections
    * again there, but only do so when this session's streams end. A live agent is back within this
-   * time, because its first attempt starts within 500 ms.
+   * time: its first attempt starts within 500 ms, and the second one at most 1 s after a failure of
+   * the first.
    */
-  otherAgentGraceMs: 1_000,
+  otherAgentGraceMs: 2_000,
   /**
    * For the first link of a new session. Dials wait through a broker's restart instead of failing,
    * and get the true reason before their own time ends.
@@ -18,6 +19,11 @@ export const sessionWaits = {
   firstLinkMs: 8_000,
   /** Between attempts to resume a session. They are quick, because users notice a gap. */
   retry: { baseMs: 100, capMs: 1_000 },
+  /**
+   * The longest delay between attempts while a broker answers that the agent is away. The agent has
+   * little time to return, so the attempt that finds it must not come too late.
+   */
+  agentRetryCapMs: 200,
   /** For WELCOME, from the first attempt to connect. */
   welcomeTimeoutMs: 10_000,
 } as const;
