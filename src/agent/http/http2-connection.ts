@@ -108,7 +108,9 @@ export class Http2Connection {
 
   /** Takes a place for a request, which `release` gives back. False: there is none. */
   reserve(): boolean {
-    if (this.#isRetired || this.#streams >= this.#maxStreams) return false;
+    // A session can be over before its 'close' event, which waits for the socket.
+    const isOver = this.#isRetired || this.#session.destroyed || this.#session.closed;
+    if (isOver || this.#streams >= this.#maxStreams) return false;
     this.#streams++;
     this.#idleTimer?.cancel();
     return true;
