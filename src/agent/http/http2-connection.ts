@@ -16,6 +16,11 @@ export const http2Limits = {
   pingAfterMs: 30_000,
   /** How long the answer to a PING may take, in milliseconds, as in client-go. */
   pingTimeoutMs: 15_000,
+  /**
+   * How long a cancelled request keeps its place, in milliseconds. The server may still be at work
+   * on it, and ends the connection of a client that cancels too many requests.
+   */
+  cancelledMs: 1_000,
   /** What the server may send for a request whose reader has stopped. */
   streamWindowBytes: 128 * 1024,
   /** More than all streams of stopped readers together, so that they do not stop others. */
@@ -118,6 +123,11 @@ export class Http2Connection {
 
   release(): void {
     if (--this.#streams === 0) this.#becomeIdle();
+  }
+
+  /** Gives the place of a cancelled request back, after a moment. */
+  releaseLater(): void {
+    this.#options.clock.setTimer(http2Limits.cancelledMs, () => this.release());
   }
 
   /**

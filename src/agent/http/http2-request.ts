@@ -32,6 +32,7 @@ export class Http2Request implements RequestCarrier {
   #informationalCount = 0;
   #hasAnswer = false;
   #isEndReceived = false;
+  #isCancelled = false;
   #error: Error | undefined;
 
   /**
@@ -89,6 +90,7 @@ export class Http2Request implements RequestCarrier {
       this.#state = 'over';
       this.#connection.release();
     } else if (this.#stream?.closed === false) {
+      this.#isCancelled = true;
       this.#stream.close(constants.NGHTTP2_CANCEL);
     }
   }
@@ -151,7 +153,8 @@ export class Http2Request implements RequestCarrier {
     const stream = this.#stream;
     const connection = this.#connection;
     if (stream?.rstCode === constants.NGHTTP2_REFUSED_STREAM) connection.retire();
-    connection.release();
+    if (this.#isCancelled) connection.releaseLater();
+    else connection.release();
     if (user === undefined) return;
     const isUnprocessed = stream !== undefined && connection.isUnprocessed(stream);
     const isUnanswered = !this.#hasAnswer && (isUnprocessed || connection.isClosed);

@@ -38,8 +38,8 @@ afterAll(async () => {
   await world[Symbol.asyncDispose]();
 });
 
-function watch(): AwaitedExchange {
-  return world.openKube({ path: '/api/v1/pods?watch=true' });
+function watch(headers: readonly (readonly [string, string])[] = []): AwaitedExchange {
+  return world.openKube({ path: '/api/v1/pods?watch=true', headers });
 }
 
 const ok = [[':status', '200']] as const;
@@ -146,7 +146,7 @@ describe('A server that breaks HTTP/2', () => {
 describe('Connections of HTTP/2', () => {
   it('A connection carries 100 watches, and a further watch gets a further connection', async () => {
     server.onRequest = (connection, stream) => connection.answer(stream);
-    await Promise.all(Array.from({ length: 250 }, opened));
+    await Promise.all(Array.from({ length: 250 }, () => opened()));
     const counts = raw.connections.map(({ streams }) => streams.length);
     expect(counts.toSorted((a, b) => b - a)).toEqual([100, 100, 50]);
     await opened();
@@ -201,6 +201,37 @@ describe('Connections of HTTP/2', () => {
     leaving.exchange.reset(new TunnelError('cancelled', 'gone'));
     await staying.until(() => staying.head !== undefined);
     expect(raw.connections.map(({ streams }) => streams.length)).toEqual([1]);
+  });
+
+  it('A cancelled watch keeps its place for a second, so that the server ends its work', async () => {
+    server.settings = [[settingIds.maxConcurrentStreams, 1]];
+    server.onRequest = (connection, stream) => connection.answer(stream);
+    const exchange = await opened();
+    exchange.exchange.reset(new TunnelError('cancelled', 'gone'));
+    const [connection] = raw.connections;
+    await until(() => connection!.types.includes(frameTypes.reset));
+    await nextTurn();
+    await opened();
+    expect(raw.connections).toHaveLength(2);
+    await clock.advance(1_000);
+    await opened();
+    expect(raw.connections.map(({ streams }) => streams.length)).toEqual([2, 1]);
+  });
+
+  it('The tables of HPACK keep no credentials', async () => {
+    server.onRequest = (connection, stream) => connection.answer(stream);
+    const headers = [
+      ['Authorization', `Bearer ${'t'.repeat(400)}`],
+      ['User-Agent', 'u'.repeat(400)],
+    ] as const;
+    for (let count = 0; count < 2; count++) {
+      const exchange = watch(headers);
+      await exchange.until(() => exchange.head !== undefined);
+    }
+    const [first, second] = raw.connections[0]!.headLengths;
+    // The token comes again, and the agent's name does not.
+    expect(second).toBeGreaterThan(200);
+    expect(first! - second!).toBeGreaterThan(200);
   });
 
   it('A watch that the caller leaves is reset with CANCEL', async () => {
@@ -287,14 +318,22 @@ describe('A PING of the agent', () => {
     expect(exchange.events).not.toContain('end');
   });
 
-  it('A connection that answers stays open', async () => {
+  it.each([
+    ['before', frameTypes.ping],
+    ['after', frameTypes.settings],
+  ])('A connection that answers %s a GOAWAY stays open', async (when, type) => {
     server.onRequest = (connection, stream) => connection.answer(stream, 'part');
     const exchange = await opened();
     const [connection] = raw.connections;
-    const pings = () => connection!.types.filter((type) => type === frameTypes.ping).length;
+    if (when === 'after') {
+      connection!.send(goaway(1));
+      await until(() => world.requests.http2ConnectionCount === 0);
+    }
+    const countOf = () => connection!.types.filter((seen) => seen === type).length;
+    const before = countOf();
     for (let round = 1; round <= 4; round++) {
       await clock.advance(30_000);
-      await until(() => pings() === round);
+      await until(() => countOf() === before + round);
       for (let turn = 0; turn < 20; turn++) await nextTurn();
     }
     connection!.send(data(1, 'more'));

@@ -17,6 +17,8 @@ export class RawConnection {
   readonly socket: TLSSocket;
   /** The streams of its requests. */
   readonly streams: number[] = [];
+  /** The lengths of their heads. */
+  readonly headLengths: number[] = [];
   /** The types of all frames that the client has sent. */
   readonly types: number[] = [];
 
@@ -109,6 +111,7 @@ export class RawHttp2Server {
         }
         if (type !== frameTypes.headers) continue;
         connection.streams.push(stream);
+        connection.headLengths.push(payload.length);
         behaviour.onRequest(connection, stream, ++this.#count);
       }
     });
