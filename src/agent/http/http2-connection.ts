@@ -10,6 +10,8 @@ export const http2Limits = {
   maxStreams: 100,
   /** How long a connection without requests is kept, in milliseconds. */
   idleMs: 60_000,
+  /** How long the server may take to close a connection that is over, in milliseconds. */
+  closeTimeoutMs: 5_000,
   /** How long the server may take to send its SETTINGS, in milliseconds. */
   settingsTimeoutMs: 10_000,
   /** A PING is sent after so many milliseconds without a frame, as by client-go. */
@@ -60,7 +62,7 @@ export class Http2Connection {
     this.#session = connect('https://server', {
       createConnection: () => socket,
       maxHeaderListPairs: exchangeLimits.maxFields,
-      // Megabytes, of what the streams hold.
+      // In megabytes.
       maxSessionMemory: 64,
       settings: {
         enablePush: false,
@@ -70,7 +72,7 @@ export class Http2Connection {
       // The fields are the caller's, and the server judges them.
       strictSingleValueFields: false,
     } as Parameters<typeof connect>[1]);
-    // The socket may be half-open otherwise, and HTTP/2 has no use for that.
+    // Otherwise the socket stays half-open, which has no use in HTTP/2.
     socket.on('end', () => socket.destroy()).on('error', (error) => (this.#failure ??= error));
     this.#session
       .on('remoteSettings', ({ maxConcurrentStreams }) => this.#onSettings(maxConcurrentStreams))
@@ -85,16 +87,11 @@ export class Http2Connection {
   /**
    * Resolves when requests can be sent.
    *
-   * @throws TunnelError `timeout` the server sends no SETTINGS; `target_reset` the connection broke
-   *   off, or has no room for a request
+   * @throws TunnelError `timeout` the server sends no SETTINGS
+   * @throws Error the connection has ended
    */
   get ready(): Promise<void> {
     return this.#ready.promise;
-  }
-
-  /** Requests that have not ended. */
-  get streamCount(): number {
-    return this.#streams;
   }
 
   /** Why the connection has failed; undefined: it has not, or the server has closed it. */
@@ -157,12 +154,14 @@ export class Http2Connection {
     this.#isRetired = true;
     this.#options.onRetired(this);
     this.#session.close();
+    this.#idleTimer?.cancel();
+    if (this.#streams === 0) this.#becomeIdle();
   }
 
   /** Ends the connection and all its requests. Idempotent. */
   destroy(error?: Error): void {
     this.#failure ??= error;
-    // The server gets its streams cancelled, and each stream's own 'close' event reports the reason.
+    // The 'close' event of each stream reports the failure.
     this.#session.destroy();
     this.#options.socket.destroy();
   }
@@ -180,9 +179,11 @@ export class Http2Connection {
   }
 
   #becomeIdle(): void {
-    if (this.#isRetired) return;
     const { clock } = this.#options;
-    this.#idleTimer = clock.setTimer(http2Limits.idleMs, () => this.retire());
+    const { idleMs, closeTimeoutMs } = http2Limits;
+    this.#idleTimer = this.#isRetired
+      ? clock.setTimer(closeTimeoutMs, () => this.destroy())
+      : clock.setTimer(idleMs, () => this.retire());
   }
 
   #onGoAway(lastStreamId: number | undefined): void {

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../../base/clock.ts';
+import { describeError } from '../../base/error.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { Http2Connection, http2Limits } from './http2-connection.ts';
 import type { Endpoint, HttpServers } from './http-servers.ts';
@@ -52,7 +53,7 @@ export class Http2Connections {
   /** Whether requests of HTTP/2 can be sent to an endpoint, as far as the agent knows. */
   isOffered({ key, isTls }: Endpoint): boolean {
     const { http1UntilMs = -Infinity } = this.#servers.get(key) ?? {};
-    return isTls && http1UntilMs <= this.#options.clock.now();
+    return isTls && !this.#isClosed && http1UntilMs <= this.#options.clock.now();
   }
 
   /** Returns a connection with a reserved place; undefined: there is none. */
@@ -87,7 +88,10 @@ export class Http2Connections {
     }
   }
 
-  /** Closes idle connections now, and others after their last request. Idempotent. */
+  /**
+   * Closes idle connections now, and others after their last request. Further requests use HTTP/1.1.
+   * Idempotent.
+   */
   close(): void {
     this.#isClosed = true;
     for (const { connections } of this.#servers.values()) {
@@ -119,7 +123,8 @@ export class Http2Connections {
       server.dials.delete(dialing);
       // Another dial may still succeed.
       if (server.dials.size > 0) return;
-      for (const { reject } of server.waiters) reject(TunnelError.from(thrown, 'target_reset'));
+      const error = dialError(endpoint.host, thrown);
+      for (const { reject } of server.waiters) reject(error);
       server.waiters.clear();
     }
   }
@@ -153,7 +158,10 @@ export class Http2Connections {
 
   /** @throws Error the connection takes no requests any more */
   #serve(server: Server, endpoint: Endpoint, connection: Http2Connection): void {
-    if (this.#isClosed) connection.retire();
+    if (this.#isClosed) {
+      connection.retire();
+      return this.#useHttp1(server);
+    }
     if (connection.isRetired) throw new Error('the server closed the connection');
     let served = 0;
     for (const waiter of server.waiters) {
@@ -172,4 +180,10 @@ export class Http2Connections {
     for (const { resolve } of server.waiters) resolve(undefined);
     server.waiters.clear();
   }
+}
+
+function dialError(host: string, cause: unknown): TunnelError {
+  if (cause instanceof TunnelError) return cause;
+  const sentence = `the connection to ${host} broke off: ${describeError(cause)}`;
+  return new TunnelError('target_reset', sentence, { cause });
 }

@@ -102,9 +102,10 @@ export class Http2Request implements RequestCarrier {
     if (++this.#informationalCount > responseLimits.maxInformational) {
       return this.#refuse('it has too many informational heads');
     }
-    const { status, headers } = responseHead(fields);
-    if (status < 100 || status > 199 || status === 101) return this.#refuse('its status is wrong');
-    this.#user?.onInformational({ status, headers });
+    const head = responseHead(fields);
+    const isInformational = head.status >= 100 && head.status <= 199 && head.status !== 101;
+    if (!isInformational) return this.#refuse('its status is wrong');
+    this.#user?.onInformational(head);
   }
 
   onHead(fields: readonly string[]): void {
@@ -112,9 +113,9 @@ export class Http2Request implements RequestCarrier {
     this.#hasAnswer = true;
     if (this.#state !== 'head') return this.#refuse('it has two heads');
     this.#state = 'body';
-    const { status, headers } = responseHead(fields);
-    if (!(status >= 200 && status <= 999)) return this.#refuse('its status is wrong');
-    this.#user?.onHead({ status, headers });
+    const head = responseHead(fields);
+    if (!(head.status >= 200 && head.status <= 999)) return this.#refuse('its status is wrong');
+    this.#user?.onHead(head);
   }
 
   onBody(bytes: Uint8Array): void {
@@ -135,10 +136,10 @@ export class Http2Request implements RequestCarrier {
   /** All of the body has been passed on. */
   onRead(): void {
     if (this.#state !== 'body' || !this.#isEndReceived || this.#error !== undefined) return;
-    this.#state = 'complete';
-    const user = this.#user;
+    // The user hears of a failure if it cannot take the end.
+    this.#user?.onComplete();
     this.#user = undefined;
-    user?.onComplete();
+    this.#state = 'complete';
   }
 
   onError(error: Error): void {
@@ -162,9 +163,14 @@ export class Http2Request implements RequestCarrier {
     user.onFailed(isUnprocessed ? new NotProcessedError(error.message) : error, isUnanswered);
   }
 
-  #refuse(problem: string): void {
-    this.#error = new ResponseError(problem);
+  /** Cuts the response, because of what the server has sent or because its user does not take it. */
+  fail(error: Error): void {
+    this.#error ??= error;
     this.#stream!.close(constants.NGHTTP2_PROTOCOL_ERROR);
+  }
+
+  #refuse(problem: string): void {
+    this.fail(new ResponseError(problem));
   }
 }
 
@@ -189,24 +195,40 @@ function pushObserved(this: OwnedStream, chunk: unknown, encoding?: BufferEncodi
   return Readable.prototype.push.call(this, chunk, encoding);
 }
 
-function onInformational(this: OwnedStream, _: object, _flags: number, raw: string[]): void {
-  this[owner]!.onInformational(raw);
+type Heard = 'onInformational' | 'onHead' | 'onTrailers';
+
+/** Listens to heads. An error in a listener must not end the process. */
+function listenerOf(heard: Heard) {
+  return function (this: OwnedStream, _: object, _flags: number, raw: string[]): void {
+    const request = this[owner]!;
+    try {
+      request[heard](raw);
+    } catch (thrown) {
+      request.fail(thrown as Error);
+    }
+  };
 }
 
-function onResponse(this: OwnedStream, _: object, _flags: number, raw: string[]): void {
-  this[owner]!.onHead(raw);
-}
-
-function onTrailers(this: OwnedStream, _: object, _flags: number, raw: string[]): void {
-  this[owner]!.onTrailers(raw);
-}
+const onInformational = listenerOf('onInformational');
+const onResponse = listenerOf('onHead');
+const onTrailers = listenerOf('onTrailers');
 
 function onData(this: OwnedStream, bytes: Buffer): void {
-  this[owner]!.onBody(bytes);
+  const request = this[owner]!;
+  try {
+    request.onBody(bytes);
+  } catch (thrown) {
+    request.fail(thrown as Error);
+  }
 }
 
 function onEnd(this: OwnedStream): void {
-  this[owner]!.onRead();
+  const request = this[owner]!;
+  try {
+    request.onRead();
+  } catch (thrown) {
+    request.fail(thrown as Error);
+  }
 }
 
 function onError(this: OwnedStream, error: Error): void {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { TLSSocket } from 'node:tls';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -192,6 +193,28 @@ describe('Connections of HTTP/2', () => {
     await closed;
     expect(world.requests.http2ConnectionCount).toBe(1);
     expect(first!.error).toBeUndefined();
+  });
+
+  it('A connection that the server does not close is closed by the agent after 5 s', async () => {
+    server.isClosing = false;
+    server.onRequest = (connection, stream) => {
+      connection.send(head(stream, ok, frameFlags.endStream | frameFlags.endHeaders));
+    };
+    await watch().closed;
+    const { socket } = raw.connections[0]!;
+    const ended = once(socket, 'end');
+    const closed = once(socket, 'close');
+    // A PING would be answered in real time only.
+    for (let step = 0; step < 13; step++) {
+      await clock.advance(5_000);
+      for (let turn = 0; turn < 20; turn++) await nextTurn();
+    }
+    await ended;
+    await clock.advance(5_000);
+    // A half-open socket closes when a write fails.
+    const write = setInterval(() => socket.write('x'), 5);
+    await closed;
+    clearInterval(write);
   });
 
   it('A caller that leaves during the dial does not disturb another one', async () => {

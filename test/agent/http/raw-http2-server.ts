@@ -54,6 +54,8 @@ export class RawBehaviour {
   settings: readonly (readonly [id: number, value: number])[] = [];
   /** PINGs and SETTINGS are answered. */
   isAnswering = true;
+  /** A connection that the client has ended is closed. */
+  isClosing = true;
   onConnection: (connection: RawConnection) => void = (connection) => {
     connection.send(settings(this.settings));
   };
@@ -80,11 +82,13 @@ export class RawHttp2Server {
   make(certificate: { readonly key: Buffer; readonly cert: Buffer }): Server {
     const options = {
       ...certificate,
+      allowHalfOpen: true,
       ALPNCallback: ({ protocols }: { readonly protocols: readonly string[] }) =>
         this.behaviour.protocols.find((protocol) => protocols.includes(protocol)),
     };
     return createTlsServer(options, (socket) => {
       socket.on('error', () => {});
+      socket.on('end', () => this.behaviour.isClosing && socket.end());
       if (socket.alpnProtocol === 'h2') this.#accept(socket);
       else this.behaviour.onHttp1(socket);
     });
