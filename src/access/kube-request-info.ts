@@ -1,6 +1,6 @@
+import { isTrueValue, queryValues } from '../base/net/query-values.ts';
 import { AccessError } from './access-error.ts';
 import type { KubeAction, KubePathAction } from './action.ts';
-import { queryValues } from './query-values.ts';
 
 const verbOfMethod: Readonly<Record<string, string>> = {
   POST: 'create',
@@ -73,8 +73,7 @@ function withoutName(info: KubeAction, query: string): KubeAction {
   if (info.verb === 'delete') return { ...info, verb: 'deletecollection' };
   if (info.verb !== 'get') return info;
   const values = queryValues(query);
-  const watch = values.get('watch')?.[0]?.toLowerCase();
-  const verb = watch === undefined || watch === '0' || watch === 'false' ? 'list' : 'watch';
+  const verb = isTrueValue(values.get('watch')) ? 'watch' : 'list';
   return { ...info, verb, name: selectedName(values) };
 }
 

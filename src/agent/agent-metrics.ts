@@ -9,6 +9,7 @@ export interface HttpNumbers {
   readonly countByCode: ReadonlyMap<'ok' | TunnelErrorCode, number>;
   readonly openCount: number;
   readonly idleConnectionCount: number;
+  readonly http2ConnectionCount: number;
 }
 
 /** The numbers of an agent at one moment. */
@@ -40,6 +41,11 @@ export function agentMetrics(numbers: AgentNumbers): {
       'http_idle_connections',
       'Connections to servers that wait for the next HTTP request',
       numbers.http.idleConnectionCount,
+    ],
+    [
+      'http2_connections',
+      'Connections of HTTP/2 to a kube-apiserver, which watches share',
+      numbers.http.http2ConnectionCount,
     ],
     [
       'lease_renewed_timestamp_seconds',

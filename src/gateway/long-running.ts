@@ -1,4 +1,5 @@
 import type { Action } from '../access/action.ts';
+import { isFollowed } from '../http-exchange/long-request.ts';
 
 const longSubresources: ReadonlySet<string> = new Set(['attach', 'exec', 'portforward', 'proxy']);
 
@@ -13,6 +14,6 @@ export function isLongRunning(action: Action, path: string, upgrade: string | un
   if (upgrade !== undefined) return true;
   if (action.kind !== 'kube') return false;
   if (action.verb === 'watch' || action.verb === 'proxy') return true;
-  if (action.subresource === 'log') return /[?&]follow=(?:true|1)/i.test(path);
+  if (action.subresource === 'log') return isFollowed(path);
   return longSubresources.has(action.subresource);
 }

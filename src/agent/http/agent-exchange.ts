@@ -4,13 +4,15 @@ import {
   AcceptedExchange,
   type AcceptedExchangeHandler,
 } from '../../http-exchange/accepted-exchange.ts';
-import type { HeaderList } from '../../http-exchange/http-exchange.ts';
+import type { HeaderList, HttpResponseHead } from '../../http-exchange/http-exchange.ts';
 import { fieldValues } from '../../http-exchange/upgrade.ts';
 import { SocketPump } from '../../stream-io/node/socket-pump.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import type { Stream } from '../../tunnel/stream.ts';
 import { endToEndFields } from './hop-by-hop.ts';
-import type { ConnectionUser, HttpConnection } from './http-connection.ts';
+import type { ConnectionUser } from './http-connection.ts';
+import { NotProcessedError } from './not-processed-error.ts';
+import type { RequestCarrier } from './request-carrier.ts';
 import type { RequestText } from './request-text.ts';
 import { ResponseError } from './response-error.ts';
 import type { ParsedHead } from './response-head.ts';
@@ -19,14 +21,17 @@ import type { ParsedHead } from './response-head.ts';
 export interface ExchangeContext {
   readonly clock: Clock;
   /** An idle connection to the server; undefined: there is none. */
-  readonly takeIdle: () => HttpConnection | undefined;
+  readonly takeIdle: () => RequestCarrier | undefined;
   /** @throws TunnelError the reason why there is no connection */
-  readonly connect: (dialing: AbortController, isUpgrade: boolean) => Promise<HttpConnection>;
+  readonly connect: (dialing: AbortController, isUpgrade: boolean) => Promise<RequestCarrier>;
   /** Names the server in errors. */
   readonly host: string;
   /** Called once. `code` is the error's, or undefined for an exchange that ended in order. */
   readonly onDone: (status: number | undefined, error: TunnelError | undefined) => void;
 }
+
+/** How often a request is sent again that servers refuse before they process it. */
+const maxRefusals = 3;
 
 // Made once, because an abort without a reason makes an error each time, with a stack.
 const exchangeEnded = new Error('the exchange has ended');
@@ -38,8 +43,9 @@ export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
   readonly #request: RequestText;
   readonly #context: ExchangeContext;
   readonly #dialing = new AbortController();
-  #connection: HttpConnection | undefined;
+  #connection: RequestCarrier | undefined;
   #isReused = false;
+  #refusals = 0;
   #receivedBytes = 0;
   #isRequestEnded = false;
   #trailers: HeaderList = [];
@@ -98,11 +104,11 @@ export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
 
   // The server's direction.
 
-  onInformational({ status, headers }: ParsedHead): void {
+  onInformational({ status, headers }: HttpResponseHead): void {
     this.exchange.sendInformational({ status, headers: endToEndFields(headers) });
   }
 
-  onHead({ status, headers }: ParsedHead): void {
+  onHead({ status, headers }: HttpResponseHead): void {
     this.#status = status;
     this.exchange.sendHead({ status, headers: endToEndFields(headers) });
   }
@@ -142,8 +148,9 @@ export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
 
   onFailed(error: Error, isUnanswered: boolean): void {
     this.#connection = undefined;
-    const mayRepeat = this.#isReused && isUnanswered && this.#request.isRepeatable;
-    // The server has closed an idle connection while the request was on its way.
+    const isRefused = error instanceof NotProcessedError && ++this.#refusals <= maxRefusals;
+    // Otherwise the server has closed an idle connection while the request was on its way.
+    const mayRepeat = (this.#isReused || isRefused) && isUnanswered && this.#request.isRepeatable;
     if (mayRepeat && !this.#isOver) return void this.#connect();
     this.#cut(error instanceof TunnelError ? error : broken(this.#context.host, error));
   }
@@ -159,7 +166,7 @@ export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
     }
   }
 
-  #send(connection: HttpConnection, isReused: boolean): void {
+  #send(connection: RequestCarrier, isReused: boolean): void {
     this.#connection = connection;
     this.#isReused = isReused;
     connection.send(this.#request, this);

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 import { useStaticReads } from '../../base/net/static-reads.ts';
-import type { HeaderList } from '../../http-exchange/http-exchange.ts';
+import type { HeaderList, HttpResponseHead } from '../../http-exchange/http-exchange.ts';
 import { SocketWriter } from '../../stream-io/node/socket-writer.ts';
+import type { RequestCarrier } from './request-carrier.ts';
 import type { RequestText } from './request-text.ts';
 import { ResponseError } from './response-error.ts';
 import type { ParsedHead } from './response-head.ts';
@@ -9,8 +10,8 @@ import { ResponseParser, type ResponseSink } from './response-parser.ts';
 
 /** Receives what a connection brings for one request. */
 export interface ConnectionUser {
-  onInformational(head: ParsedHead): void;
-  onHead(head: ParsedHead): void;
+  onInformational(head: HttpResponseHead): void;
+  onHead(head: HttpResponseHead): void;
   /** A piece of the body, borrowed. False: stop until `resume`. */
   onBody(bytes: Uint8Array): boolean;
   onResponseTrailers(trailers: HeaderList): void;
@@ -30,7 +31,7 @@ const idleMs = 60_000;
 const crlf = Buffer.from('\r\n');
 
 /** A connection to a server, which carries one request at a time. */
-export class HttpConnection implements ResponseSink {
+export class HttpConnection implements ResponseSink, RequestCarrier {
   /** Until when it may be used again, by the clock of the pool, in milliseconds. */
   expiresAtMs = Infinity;
   keepMs = idleMs;

@@ -3,14 +3,18 @@ import type { FileStatus } from '../../base/files/reloaded-files.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { decodeRequestHead } from '../../http-exchange/head-codec.ts';
 import type { HttpRequestHead } from '../../http-exchange/http-exchange.ts';
+import { isLongRequest } from '../../http-exchange/long-request.ts';
 import { TunnelError, type TunnelErrorCode } from '../../tunnel/errors.ts';
 import { refusedStream } from '../../tunnel/refused-stream.ts';
 import type { Stream } from '../../tunnel/stream.ts';
 import type { StreamHandler } from '../../tunnel/stream-handler.ts';
 import { type HttpRequest, targetName } from '../../tunnel/stream-request.ts';
-import { AgentExchange } from './agent-exchange.ts';
+import { AgentExchange, type ExchangeContext } from './agent-exchange.ts';
 import type { ConnectionPool } from './connection-pool.ts';
 import { HttpConnection } from './http-connection.ts';
+import type { Http2Connection } from './http2-connection.ts';
+import type { Http2Connections } from './http2-connections.ts';
+import { Http2Request } from './http2-request.ts';
 import type { Endpoint, HttpServers } from './http-servers.ts';
 import type { OwnCredentials } from './own-credentials.ts';
 import { ownTokenProblem } from './request-credentials.ts';
@@ -23,6 +27,7 @@ export interface HttpRequestsOptions {
   readonly credentials: OwnCredentials;
   readonly ports: ServicePorts;
   readonly pool: ConnectionPool;
+  readonly http2: Http2Connections;
   /** Gateways may impersonate users with the agent's token. */
   readonly mayImpersonate: boolean;
   readonly clock: Clock;
@@ -54,6 +59,10 @@ export class HttpRequests {
     return this.#options.pool.idleCount;
   }
 
+  get http2ConnectionCount(): number {
+    return this.#options.http2.count;
+  }
+
   accept(request: HttpRequest, stream: Stream, isGateway: boolean): StreamHandler {
     const startedAtMs = this.#options.clock.now();
     this.#openCount++;
@@ -79,6 +88,7 @@ export class HttpRequests {
   /** No connection is kept from now on. Idempotent. */
   close(): void {
     this.#options.pool.close();
+    this.#options.http2.close();
   }
 
   #checkCredentials({ target }: HttpRequest, head: HttpRequestHead, isGateway: boolean): void {
@@ -101,7 +111,13 @@ export class HttpRequests {
     const make = (port: number, authorization: string | undefined): AgentExchange => {
       const endpoint = this.#options.servers.endpointOf(request, port);
       const text = requestText(head, { host: endpoint.host, hasBody, authorization });
-      return new AgentExchange(stream, hasBody, text, this.#contextOf(endpoint, onDone));
+      const http1 = this.#contextOf(endpoint, onDone);
+      const isHttp2 =
+        server.kind === 'kube-apiserver' &&
+        isLongRequest(head, hasBody) &&
+        this.#options.http2.isOffered(endpoint);
+      const context = isHttp2 ? this.#http2ContextOf(endpoint, head, authorization, http1) : http1;
+      return new AgentExchange(stream, hasBody, text, context);
     };
     const port = server.kind === 'service' ? portNumber(server.port) : 0;
     const { fresh } = credentials;
@@ -119,7 +135,7 @@ export class HttpRequests {
   #contextOf(
     endpoint: Endpoint,
     onDone: (status: number | undefined, error?: TunnelError) => void,
-  ) {
+  ): ExchangeContext {
     const { pool, servers, clock } = this.#options;
     const { key, host } = endpoint;
     return {
@@ -131,6 +147,30 @@ export class HttpRequests {
         const socket = await servers.connect(endpoint, dialing);
         if (isUpgrade) return new HttpConnection(socket);
         return new HttpConnection(socket, (connection) => pool.put(key, connection));
+      },
+    };
+  }
+
+  /** For long requests, which share connections of HTTP/2 if the server offers it. */
+  #http2ContextOf(
+    endpoint: Endpoint,
+    head: HttpRequestHead,
+    authorization: string | undefined,
+    http1: ExchangeContext,
+  ): ExchangeContext {
+    const { http2 } = this.#options;
+    const on = (connection: Http2Connection): Http2Request =>
+      new Http2Request(connection, head, authorization);
+    return {
+      ...http1,
+      takeIdle: () => {
+        const connection = http2.take(endpoint);
+        return connection && on(connection);
+      },
+      connect: async (dialing, isUpgrade) => {
+        const connection = await http2.acquire(endpoint, dialing.signal);
+        if (connection !== undefined) return on(connection);
+        return http1.takeIdle() ?? http1.connect(dialing, isUpgrade);
       },
     };
   }

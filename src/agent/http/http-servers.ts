@@ -86,9 +86,14 @@ export class HttpServers {
    * Opens a connection.
    *
    * @param dialing cancels it
+   * @param protocols that the TLS handshake offers (default: HTTP/1.1 alone)
    * @throws TunnelError `cancelled` after an abort; any other code says why there is no connection
    */
-  async connect(endpoint: Endpoint, dialing: AbortController): Promise<Socket> {
+  async connect(
+    endpoint: Endpoint,
+    dialing: AbortController,
+    protocols?: readonly string[],
+  ): Promise<Socket> {
     const { destination, dialed } = endpoint;
     const { targets } = this.#options;
     const dial = targets.beginDial(dialed, destination);
@@ -101,10 +106,15 @@ export class HttpServers {
     );
     keepAlive(socket);
     targets.open.add(socket, () => socket.destroy());
-    return endpoint.isTls ? await this.#secure(endpoint, socket, dial) : socket;
+    return endpoint.isTls ? await this.#secure(endpoint, socket, dial, protocols) : socket;
   }
 
-  async #secure(endpoint: Endpoint, under: Socket, dial: DialOptions): Promise<Socket> {
+  async #secure(
+    endpoint: Endpoint,
+    under: Socket,
+    dial: DialOptions,
+    protocols: readonly string[] | undefined,
+  ): Promise<Socket> {
     const { kubeCaFile, serviceCaFile } = this.#options;
     const { host, destination } = endpoint;
     const kube = { ca: this.#kubeCa, path: kubeCaFile };
@@ -117,7 +127,8 @@ export class HttpServers {
       const files = destination.isKubeApiserver ? [kube] : [kube, service];
       const trust = trustOf(await readServerCas(files), 'ca-only');
       const serverName = destination.host;
-      const peer = { serverName, what: host, isProxy: false, isPinned: false };
+      const offer = protocols === undefined ? {} : { protocols };
+      const peer = { serverName, what: host, isProxy: false, isPinned: false, ...offer };
       const attempt = { opened: [], progress: { step: '' }, signal: giveUp.signal };
       return await connectTls(under, peer, trust, attempt);
     } catch (thrown) {

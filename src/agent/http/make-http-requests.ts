@@ -2,6 +2,8 @@ import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import type { TargetStreams } from '../target-streams.ts';
 import { ConnectionPool } from './connection-pool.ts';
+import { HttpConnection } from './http-connection.ts';
+import { Http2Connections } from './http2-connections.ts';
 import { HttpRequests } from './http-requests.ts';
 import { HttpServers } from './http-servers.ts';
 import { OwnCredentials } from './own-credentials.ts';
@@ -25,6 +27,13 @@ export function makeHttpRequests(
   const credentials = new OwnCredentials({ tokenFile: kubeTokenFile, clock });
   const pool = new ConnectionPool(clock);
   const ports = new ServicePorts({ servers, credentials, pool, clock });
+  const http2 = new Http2Connections({
+    servers,
+    clock,
+    onHttp1: ({ key }, socket) => {
+      pool.put(key, new HttpConnection(socket, (connection) => pool.put(key, connection)));
+    },
+  });
   const mayImpersonate = enableImpersonation;
-  return new HttpRequests({ servers, credentials, ports, pool, mayImpersonate, clock, log });
+  return new HttpRequests({ servers, credentials, ports, pool, http2, mayImpersonate, clock, log });
 }

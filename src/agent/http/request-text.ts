@@ -6,6 +6,8 @@ import { endToEndFields } from './hop-by-hop.ts';
 /** A request as the bytes of HTTP/1.1, and the length of its body. */
 export interface RequestText {
   readonly method: string;
+  /** The value of Host. */
+  readonly host: string;
   /** The head with its empty line, a character for each byte. */
   readonly text: string;
   /** Bytes of the body; undefined: it is sent in chunks. */
@@ -44,13 +46,7 @@ export function requestText(
   const [hostField = host, ...otherHosts] = fieldValues(headers, 'host');
   if (otherHosts.length > 0) throw unclear('has more than one Host');
   let text = `${method} ${path} HTTP/1.1\r\nHost: ${hostField}\r\n`;
-  for (const [name, value] of endToEndFields(headers)) {
-    const lower = name.toLowerCase();
-    if (lower === 'host' || lower === 'content-length') continue;
-    if (authorization !== undefined && lower === 'authorization') continue;
-    text += `${name}: ${value}\r\n`;
-  }
-  if (authorization !== undefined) text += `Authorization: ${authorization}\r\n`;
+  for (const [name, value] of sentFields(headers, authorization)) text += `${name}: ${value}\r\n`;
   if (isUpgrade) {
     const protocols = Array.from(fieldValues(headers, 'upgrade')).join(', ');
     text += `Connection: Upgrade\r\nUpgrade: ${protocols}\r\n`;
@@ -61,11 +57,30 @@ export function requestText(
   }
   return {
     method,
+    host: hostField,
     text: `${text}\r\n`,
     bodyBytes: hasBody ? length : 0,
     isUpgrade,
     isRepeatable: !hasBody && !isUpgrade && repeatable.has(method),
   };
+}
+
+/**
+ * The fields that a server gets, apart from those of the connection, Host and Content-Length.
+ *
+ * @param authorization replaces the caller's credentials
+ */
+export function sentFields(
+  headers: HeaderList,
+  authorization: string | undefined,
+): [string, string][] {
+  const fields = endToEndFields(headers).filter(([name]) => {
+    const lower = name.toLowerCase();
+    if (lower === 'host' || lower === 'content-length') return false;
+    return authorization === undefined || lower !== 'authorization';
+  });
+  if (authorization !== undefined) fields.push(['Authorization', authorization]);
+  return fields;
 }
 
 function lengthOf(headers: HeaderList, hasBody: boolean): number | undefined {

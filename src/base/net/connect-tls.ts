@@ -1,5 +1,11 @@
 import { isIP, type Socket } from 'node:net';
-import { type ConnectionOptions, connect, createSecureContext, type SecureContext } from 'node:tls';
+import {
+  type ConnectionOptions,
+  connect,
+  createSecureContext,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls';
 import { describeError } from '../error.ts';
 import type { Secret } from '../secret.ts';
 import { trustServersOf } from '../tls/tls-trust.ts';
@@ -27,6 +33,8 @@ export interface TlsPeer {
   readonly isProxy: boolean;
   /** True when a kubeconfig names the only CA that is trusted. */
   readonly isPinned: boolean;
+  /** The protocols to offer, the preferred one first (default: HTTP/1.1 alone). */
+  readonly protocols?: readonly string[];
 }
 
 /**
@@ -40,18 +48,18 @@ export async function connectTls(
   peer: TlsPeer,
   options: ConnectionOptions,
   attempt: Attempt,
-): Promise<Socket> {
-  const { serverName, what } = peer;
+): Promise<TLSSocket> {
+  const { serverName, what, protocols = ['http/1.1'] } = peer;
   const { signal, progress } = attempt;
   progress.step = `in the TLS handshake with ${what}`;
-  let socket: Socket;
+  let socket: TLSSocket;
   try {
     socket = connect({
       socket: under,
       host: serverName,
       // SNI must not hold an address (RFC 6066, section 3).
       servername: isIP(serverName) === 0 ? serverName : '',
-      ALPNProtocols: ['http/1.1'],
+      ALPNProtocols: [...protocols],
       ...options,
     });
     keepSocket(socket, attempt);

@@ -12,7 +12,7 @@ import { DestinationPolicy } from '../../../src/agent/destination-policy.ts';
 import type { HttpRequests } from '../../../src/agent/http/http-requests.ts';
 import { makeHttpRequests } from '../../../src/agent/http/make-http-requests.ts';
 import { TargetStreams } from '../../../src/agent/target-streams.ts';
-import { systemClock } from '../../../src/base/clock.ts';
+import { type Clock, systemClock } from '../../../src/base/clock.ts';
 import type {
   HttpExchange,
   HttpExchangeOptions,
@@ -82,6 +82,10 @@ export class AwaitedExchange extends RecordedExchange {
 export interface AgentWorldOptions {
   readonly isGateway?: boolean;
   readonly enableImpersonation?: boolean;
+  /** Makes the kube-apiserver (default: a server of HTTP/1.1 with the given listener). */
+  readonly makeKube?: (certificate: { readonly key: Buffer; readonly cert: Buffer }) => Server;
+  /** Times the connections (default: the system's). Dials have the system's. */
+  readonly clock?: Clock;
 }
 
 /** An agent's HTTP half behind a tunnel in memory, and servers on loopback. */
@@ -117,14 +121,19 @@ export class AgentWorld implements AsyncDisposable {
   static async start(
     kube: RequestListener | undefined,
     service: RequestListener | ((socket: Socket) => void),
-    { isGateway = true, enableImpersonation = true }: AgentWorldOptions = {},
+    {
+      isGateway = true,
+      enableImpersonation = true,
+      makeKube = (certificate) => createHttpsServer(certificate, kube),
+      clock = systemClock,
+    }: AgentWorldOptions = {},
     raw = false,
   ): Promise<AgentWorld> {
     const certificates = await makeTestCertificates();
     const { directory, server: files } = certificates;
     await writeFile(join(directory, 'token'), 'agent-token\n');
     const [key, cert] = await Promise.all([readFile(files.key), readFile(files.cert)]);
-    const kubeServer = createHttpsServer({ key, cert }, kube);
+    const kubeServer = makeKube({ key, cert });
     const serviceServer = raw
       ? createTcpServer({ allowHalfOpen: true }, service as (socket: Socket) => void)
       : createHttpServer(service as RequestListener);
@@ -151,7 +160,7 @@ export class AgentWorld implements AsyncDisposable {
         serviceCaFile: undefined,
         enableImpersonation,
       },
-      { targets, clock: systemClock, log },
+      { targets, clock, log },
     );
     const tunnel = await startMemoryTunnel(
       ({ target, ...request }, stream, isKnownGateway) => {

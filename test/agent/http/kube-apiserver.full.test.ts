@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startAgent } from '../../../src/agent/agent.ts';
+import { type RunningAgent, startAgent } from '../../../src/agent/agent.ts';
 import { readAgentOptions } from '../../../src/agent/options.ts';
 import type { TokenAuthenticator } from '../../../src/access/token-authenticator.ts';
 import { silentLogger } from '../../../src/base/log/logger.ts';
@@ -115,6 +115,7 @@ describeWith({ programs }, 'a gateway, an agent and a kube-apiserver', ({ progra
   let gateway: RunningGateway;
   let userToken: string;
   let tokenFile: string;
+  let agent: RunningAgent;
 
   const agentToken = (name: string) => api.token('proxies', name);
 
@@ -129,18 +130,20 @@ describeWith({ programs }, 'a gateway, an agent and a kube-apiserver', ({ progra
       {},
     );
     const broker = stack.use(await startBroker(options, { log: silentLogger }));
-    const start = async (cluster: string, token: string, ...more: string[]): Promise<void> => {
+    const start = async (cluster: string, token: string, ...more: string[]) => {
       const { options: agentOptions } = readAgentOptions(
         [
           ...['--broker-url', broker.url, '--cluster', cluster],
           ...['--kube-apiserver', new URL(api.url).host, '--kube-ca-file', api.caFile],
-          ...['--kube-token-file', token, ...more],
+          ...['--kube-token-file', token, '--status-listen', '127.0.0.1:0', ...more],
         ],
         {},
       );
-      await stack.use(await startAgent(agentOptions, { log: silentLogger })).connected;
+      const started = stack.use(await startAgent(agentOptions, { log: silentLogger }));
+      await started.connected;
+      return started;
     };
-    await start('c1', tokenFile);
+    agent = await start('c1', tokenFile);
     await start('strict', tokenFile, '--enable-impersonation=false');
     const weakFile = join(api.directory, 'weak-token');
     await writeFile(weakFile, await agentToken('weak-agent'));
@@ -239,6 +242,28 @@ describeWith({ programs }, 'a gateway, an agent and a kube-apiserver', ({ progra
     }
     expect(response.complete).toBe(false);
     response.destroy();
+  });
+
+  it('120 watches share two connections of HTTP/2, and each gets the event', async () => {
+    const http2Connections = async () => {
+      const metrics = await fetch(`http://${agent.statusAddress}/metrics`);
+      return /^culvert_agent_http2_connections (\d+)$/m.exec(await metrics.text())?.[1];
+    };
+    const query = 'watch=true&fieldSelector=metadata.name%3Dshared';
+    const responses = await Promise.all(
+      Array.from({ length: 120 }, () => send(`${configMaps}?${query}`)),
+    );
+    const seen = responses.map(async (response) => {
+      response.setEncoding('utf8');
+      let text = '';
+      response.on('data', (piece: string) => (text += piece));
+      while (!text.includes('ADDED')) await once(response, 'data');
+    });
+    await ask(configMaps, { method: 'POST', body: configMap('shared') });
+    await Promise.all(seen);
+    expect(await http2Connections()).toBe('2');
+    for (const response of responses) response.destroy();
+    await ask(`${configMaps}/shared`, { method: 'DELETE' });
   });
 
   it('A watch over a WebSocket is switched by the kube-apiserver, and brings events', async () => {

@@ -19,6 +19,17 @@ export function queryValues(query: string): ReadonlyMap<string, readonly string[
   return values;
 }
 
+/**
+ * A parameter as a boolean, as the kube-apiserver converts it: the first value counts, and all
+ * texts except `false` and `0` are true, also the empty one.
+ *
+ * @param values of the parameter; undefined: the query does not have it
+ */
+export function isTrueValue(values: readonly string[] | undefined): boolean {
+  const first = values?.[0]?.toLowerCase();
+  return first !== undefined && first !== '0' && first !== 'false';
+}
+
 function unescape(text: string): string | undefined {
   try {
     return decodeURIComponent(text.replaceAll('+', ' '));
