@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { describeError } from '../../base/error.ts';
 import {
   type Controller,
@@ -217,7 +218,7 @@ export class HubController {
     const before = parseConditions(fields(object['status'])['conditions']);
     const now = condition('HubApplied', false, 'CannotRead', message);
     const conditions = withConditions(before, [now], this.#nowMs);
-    if (conditions === before) return;
+    if (isDeepStrictEqual(conditions, before)) return;
     await patchStatus(this.#options.api, object, { conditions }, signal);
   }
 
