@@ -6,7 +6,7 @@ import {
   type AuthorityPlan,
   type AuthoritySpec,
   type FindLaggards,
-  AuthorityRotation,
+  planRotation,
 } from './authority-rotation.ts';
 import { type HubNames, type LeafPlan, leafIn, planLeaf } from './leaf-plan.ts';
 import { dayMs, earliest } from './lifetimes.ts';
@@ -116,8 +116,7 @@ export async function planCertificates(observed: ObservedCertificates, spec: Cer
     if (spec.names === undefined && !isThere) return undefined;
     const where = { namespace: signerNamespace, name: names[signer] };
     try {
-      const rotation = new AuthorityRotation({ ...where, ...constant, ...more, ...seen, now });
-      return await rotation.plan();
+      return await planRotation({ ...where, ...constant, ...more, ...seen, now });
     } catch (thrown) {
       if (!(thrown instanceof X509Error)) throw thrown;
       const secret = `${where.namespace}/${where.name}`;
