@@ -1,14 +1,9 @@
 import type { Controller, ReconcileResult } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { keyOf } from '../../kube/client/kube-ref.ts';
-import {
-  parseAddOnDeploymentConfig,
-  findDeploymentConfig,
-  installNamespaceOf,
-} from '../api/addon-deployment-config.ts';
+import { findDeploymentConfig, installNamespaceOf } from '../api/addon-deployment-config.ts';
 import { agentRegistrations } from '../api/agent-identity.ts';
 import { isTrue } from '../api/condition.ts';
-import type { ConfigLookup } from '../api/config-reference.ts';
 import type { Fields } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
@@ -36,7 +31,6 @@ import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts
 
 export interface ClusterControllerOptions extends ControllerContext, AgentOptions {
   readonly state: Observable<HubState>;
-  readonly findConfig: ConfigLookup;
 }
 
 /** The reconcile of one cluster. */
@@ -74,14 +68,14 @@ export class ClusterController {
     const { watches, state } = this.#options;
     const { addon, cluster } = ownersOf(watches, name);
     if (addon === undefined || addon.isDeleting || cluster === undefined) {
-      await this.#withdrawAccess(name, signal);
+      await this.#delete(this.#accessOf(name), signal);
       return undefined;
     }
     if (!isClusterName(name)) {
       await this.#refuseName(addon, signal);
       return undefined;
     }
-    if (!cluster.isAccepted) await this.#withdrawAccess(name, signal);
+    if (!cluster.isAccepted) await this.#delete(this.#accessOf(name), signal);
     const { fleet, agentSigner, blockedReason } = state.value;
     if (fleet === undefined || agentSigner === undefined) {
       if (blockedReason !== undefined) await this.#writeBlocked(addon, blockedReason, signal);
@@ -93,12 +87,12 @@ export class ClusterController {
     const accessOutcome = await this.#reconcileAccess(reconcile);
     const manifests = await this.#reconcileWorks(reconcile);
     await this.#removeStaleAccess(reconcile, manifests);
-    const { findConfig, agentInstallNamespace } = this.#options;
+    const found = findDeploymentConfig(addon, watches.deploymentConfigs);
     const patch = addOnStatusPatch({
       addon,
       registrations: agentRegistrations(name, agentSigner.organizationalUnit),
-      installNamespace: installNamespaceOf(this.#deploymentConfigOf(addon), agentInstallNamespace),
-      findConfig,
+      installNamespace: installNamespaceOf(found, this.#options.agentInstallNamespace),
+      findConfig: watches.findConfig,
       access: accessOutcome,
       manifests,
       nowMs: this.#nowMs,
@@ -117,19 +111,11 @@ export class ClusterController {
    * other cluster would reach it.
    */
   async #refuseName(addon: ManagedClusterAddOn, signal: AbortSignal): Promise<void> {
-    await this.#withdrawAccess(addon.cluster, signal);
     const works = this.#options.watches.works.byIndex(byCluster, addon.cluster);
-    await this.#delete(
-      works.filter(({ metadata }) => isDeployWork(metadata.name)),
-      signal,
-    );
+    const deployWorks = works.filter(({ metadata }) => isDeployWork(metadata.name));
+    await this.#delete([...this.#accessOf(addon.cluster), ...deployWorks], signal);
     const reason = `ManagedCluster ${addon.cluster} gets no agent: ${aliasAsNameText}`;
     await this.#writeBlocked(addon, reason, signal);
-  }
-
-  /** Removes all rights of the cluster's agent on the hub. */
-  async #withdrawAccess(cluster: string, signal: AbortSignal): Promise<void> {
-    await this.#delete(this.#accessOf(cluster), signal);
   }
 
   /** Deletes objects in this order, up to the first failure. */
@@ -141,6 +127,7 @@ export class ClusterController {
     }
   }
 
+  /** All rights of the cluster's agent on the hub. */
   #accessOf(cluster: string): readonly KubeObject[] {
     const { RoleBinding, Role } = this.#options.watches.access;
     // Bindings are deleted first. A binding without its Role would grant whatever a new Role of
@@ -167,7 +154,7 @@ export class ClusterController {
   async #reconcileWorks(reconcile: Reconcile): Promise<ManifestsOutcome> {
     const { addon, cluster, fleet, works } = reconcile;
     const { watches, log } = this.#options;
-    const deploymentConfig = this.#deploymentConfigOf(addon);
+    const deploymentConfig = findDeploymentConfig(addon, watches.deploymentConfigs);
     const rendered = renderAgent({ ...this.#options, ...fleet, cluster, addon, deploymentConfig });
     if (rendered.kind === 'failed') return rendered;
     const { unconfigured, unfollowed } = managementAddOnProblems(
@@ -219,12 +206,5 @@ export class ClusterController {
 
   get #nowMs(): number {
     return this.#options.wallClock().getTime();
-  }
-
-  #deploymentConfigOf(addon: ManagedClusterAddOn) {
-    return findDeploymentConfig(addon, (namespace, name) => {
-      const object = this.#options.watches.deploymentConfigs.get(`${namespace}/${name}`);
-      return object && parseAddOnDeploymentConfig(object);
-    });
   }
 }

@@ -10,10 +10,7 @@ import {
   type ReconcileResult,
 } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import {
-  findDeploymentConfig,
-  parseAddOnDeploymentConfig,
-} from '../api/addon-deployment-config.ts';
+import { findDeploymentConfig } from '../api/addon-deployment-config.ts';
 import { Diagnostics } from '../api/diagnostics.ts';
 import { fields } from '../api/fields.ts';
 import { parseManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
@@ -112,11 +109,7 @@ export class ClusterSettingsController {
     addon: ReturnType<typeof parseManagedClusterAddOn>,
     { proxy, hubNamespace }: FleetState,
   ): ClusterSettings {
-    const { watches } = this.#options;
-    const found = findDeploymentConfig(addon, (namespace, name) => {
-      const config = watches.deploymentConfigs.get(`${namespace}/${name}`);
-      return config && parseAddOnDeploymentConfig(config);
-    });
+    const found = findDeploymentConfig(addon, this.#options.watches.deploymentConfigs);
     const diagnostics = new Diagnostics();
     const given = found.kind === 'found' ? found.config.customizedVariables : [];
     const variables = readVariables(given, '', diagnostics);

@@ -14,11 +14,9 @@ import type { KubeObject } from '../../kube/client/kube-object.ts';
  * Writes the part of the ClusterManagementAddOn's status that OCM leaves to an addon. Its problems
  * are reported in the status of each ManagedClusterAddOn.
  */
-export function managementAddOnController(
-  options: ControllerContext & { readonly findConfig: ConfigLookup },
-): Controller {
-  const { api, watches, findConfig } = options;
-  const { managementAddOns, configurations, deploymentConfigs } = watches;
+export function managementAddOnController(options: ControllerContext): Controller {
+  const { api, watches } = options;
+  const { managementAddOns, configurations, deploymentConfigs, findConfig } = watches;
   const always = () => [addonName];
   return addonController(options, {
     name: 'management-addon',

@@ -14,6 +14,7 @@ import {
   proxyConfigurationName,
   tlsProfileName,
 } from '../api/names.ts';
+import { configLookup } from './config-lookup.ts';
 import { trimToFingerprint, trimManagedCluster, trimManifestWork } from './cached-object.ts';
 import type { AddonContext } from './addon-context.ts';
 
@@ -61,12 +62,13 @@ export function watchHub({ api, clock, log, addonVersion, ...where }: WatchesOpt
   const access = { ...ofCluster, keep: trimToFingerprint };
   // Keys are not cached. A reconcile reads them from the API server.
   const signer = { namespace: signerNamespace, keep: trimToFingerprint };
+  const ofAddon = named(proxyConfigurationName);
+  const configurations = watch(configurationApiVersion, configurationKind, ofAddon);
+  const deploymentConfigs = watch(addon, 'AddOnDeploymentConfig', {});
   return {
-    configurations: watch(
-      configurationApiVersion,
-      configurationKind,
-      named(proxyConfigurationName),
-    ),
+    configurations,
+    deploymentConfigs,
+    findConfig: configLookup({ configurations, deploymentConfigs }),
     tlsProfiles: watch('v1', 'ConfigMap', { namespace, ...named(tlsProfileName) }),
     signers: signerSecrets.map((name) => watch('v1', 'Secret', { ...signer, ...named(name) })),
     managementAddOns: watch(addon, 'ClusterManagementAddOn', named(addonName)),
@@ -77,7 +79,6 @@ export function watchHub({ api, clock, log, addonVersion, ...where }: WatchesOpt
     clusters: watch('cluster.open-cluster-management.io/v1', 'ManagedCluster', {
       keep: trimManagedCluster,
     }),
-    deploymentConfigs: watch(addon, 'AddOnDeploymentConfig', {}),
     works: watch('work.open-cluster-management.io/v1', 'ManifestWork', {
       ...labelled,
       keep: trimManifestWork,
