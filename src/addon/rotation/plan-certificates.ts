@@ -30,15 +30,15 @@ export interface CertificatesSpec {
   /** The names of the user-server. Undefined: its certificate is not ours. */
   readonly userServerNames?: HubNames | undefined;
   /**
-   * Default: rotations go on and begin. True: they stay where they are, because nobody can tell the
-   * clusters.
+   * Default: rotations begin and continue. True: rotations keep their stages, because clusters
+   * cannot learn of changes.
    */
   readonly paused?: boolean | undefined;
   /** Names of Secrets, where they are not the usual ones. */
   readonly secretNames?: Partial<SecretNames> | undefined;
   /**
-   * Goes onto the Secrets in the hub's namespace. Those of the CAs belong to nobody: they outlive
-   * an uninstall, as they always have.
+   * For the Secrets in the hub's namespace. The Secrets of the CAs have no owner, so they remain
+   * after an uninstall, as with Cluster Proxy.
    */
   readonly metadata?: Pick<ObjectMeta, 'labels' | 'ownerReferences'> | undefined;
   /** Called only in stages that wait for clusters. */
