@@ -40,16 +40,6 @@ export type FindLaggards = (now: {
   readonly bundlePem: string;
 }) => readonly string[];
 
-/** The end of a stage. */
-export interface RotationWait {
-  /** The end of its own time. */
-  readonly until: Date;
-  /** When the stage ends even if laggards are left. */
-  readonly atLatest: Date;
-  /** Names of clusters. */
-  readonly laggards: readonly string[];
-}
-
 export interface AuthoritySpec extends SignerSecret {
   readonly commonName: string;
   readonly kind: AuthorityKind;
@@ -173,12 +163,13 @@ function isOver(state: AuthorityState, spec: AuthoritySpec): boolean {
 }
 
 /** The end of the current stage. */
-function waitFor(state: AuthorityState, trustedSince: Date, spec: AuthoritySpec): RotationWait {
+function waitFor(state: AuthorityState, trustedSince: Date, spec: AuthoritySpec) {
   const { distributeMs, retireMs } = minimumWaits[state.reason === 'age' ? 'age' : 'requested'];
   const ownTimeMs = stageOf(state) === 'distributing' ? distributeMs : retireMs;
   const fromMs = Math.max(trustedSince.getTime(), state.reissuedSince?.getTime() ?? 0);
   const until = new Date(fromMs + ownTimeMs);
   const atLatest = new Date(until.getTime() + maxExtraWaitMs);
+  /** `until` is the end of its own time. It ends `atLatest` even if laggards are left. */
   return { until, atLatest, laggards: laggardsIn(state, spec) };
 }
 
@@ -198,7 +189,7 @@ function storedSince(state: AuthorityState, { bundle, now }: AuthoritySpec): Dat
 
 function lookAgainAt(
   state: AuthorityState,
-  wait: RotationWait | undefined,
+  wait: ReturnType<typeof waitFor> | undefined,
   { now, paused }: AuthoritySpec,
 ): Date {
   if (paused) return new Date(now.getTime() + hourMs);
