@@ -137,7 +137,7 @@ describe('planHub', () => {
 
   describe('objects that are no longer wanted', () => {
     const names = (from: ReturnType<typeof plan>) =>
-      from.remove.map(({ kind, name }) => `${kind} ${name}`);
+      from.remove.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
     it.each([
       [
         'the load balancer of another entrypoint',
@@ -184,7 +184,7 @@ describe('planHub', () => {
 
     it('The objects in the old namespace are deleted, except Secrets', () => {
       const moved = plan(configurationOf({ namespace: 'elsewhere' }), { objects: live(plan()) });
-      expect(moved.remove.map(({ kind, namespace }) => `${kind} ${namespace}`)).toEqual([
+      expect(moved.remove.map(({ kind, metadata }) => `${kind} ${metadata.namespace}`)).toEqual([
         `ServiceAccount ${hub}`,
         `Service ${hub}`,
         `Role ${hub}`,
