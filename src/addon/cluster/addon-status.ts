@@ -18,8 +18,7 @@ import { nextRegistrations } from './registrations.ts';
 /** The state of the agent's rights on the hub. */
 export type AccessOutcome =
   | { readonly kind: 'applied' }
-  | { readonly kind: 'pending'; readonly message: string }
-  | { readonly kind: 'failed'; readonly message: string };
+  | { readonly kind: 'pending' | 'failed'; readonly message: string };
 
 /** The state of the agent's objects on their way to the cluster. */
 export type ManifestsOutcome =

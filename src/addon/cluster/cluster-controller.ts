@@ -1,6 +1,10 @@
-import type { Controller, ReconcileResult } from '../../kube/controllers/controller.ts';
+import { isDeepStrictEqual } from 'node:util';
+import {
+  type Controller,
+  keysFrom,
+  type ReconcileResult,
+} from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { keyOf } from '../../kube/client/kube-ref.ts';
 import { findDeploymentConfig, installNamespaceOf } from '../api/addon-deployment-config.ts';
 import { agentRegistrations } from '../api/agent-identity.ts';
 import { isTrue } from '../api/condition.ts';
@@ -8,14 +12,15 @@ import type { Fields } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { isDeployWork, parseManifestWork } from '../api/manifest-work.ts';
-import { addonName } from '../api/names.ts';
-import { findSame } from '../api/objects.ts';
+import { addonName, labels } from '../api/names.ts';
+import { findObject, findSame } from '../api/objects.ts';
 import type { FleetState, HubState } from '../hub/hub-state.ts';
 import { unseenMs } from '../runtime/applier.ts';
 import { addonController, type ControllerContext } from '../runtime/controller-context.ts';
 import { ObjectWriter, throwFailures } from '../runtime/object-writer.ts';
-import type { Observable } from '../runtime/observable.ts';
-import { byCluster, ownersOf } from '../runtime/watches.ts';
+import { isSameButVersion } from '../runtime/cached-object.ts';
+import { keysOnChange, type Observable } from '../runtime/observable.ts';
+import { byCluster, byDeploymentConfig, ownersOf } from '../runtime/watches.ts';
 import {
   type AccessOutcome,
   addOnStatusPatch,
@@ -23,7 +28,6 @@ import {
   type ManifestsOutcome,
 } from './addon-status.ts';
 import type { AgentOptions } from './agent-values.ts';
-import { clusterSources } from './cluster-sources.ts';
 import { managementAddOnProblems } from './management-addon.ts';
 import { planHubAccess } from './hub-access.ts';
 import { renderAgent } from './render-agent.ts';
@@ -59,7 +63,7 @@ export class ClusterController {
     this.#options = { ...options, log };
     this.controller = addonController(options, {
       name: 'clusters',
-      sources: clusterSources(options.watches, options.state),
+      sources: sourcesOf(options),
       reconcile: (cluster, signal) => this.#reconcile(cluster, signal),
     });
   }
@@ -140,9 +144,9 @@ export class ClusterController {
     const plan = planHubAccess(cluster, addon, fleet.tunnel, fleet.hubNamespace);
     const existing = this.#accessOf(cluster.name);
     for (const object of plan.apply) await access.apply(object, findSame(existing, object));
-    const removed = new Set(plan.remove.map((ref) => `${ref.kind} ${ref.namespace}/${ref.name}`));
-    for (const object of existing) {
-      if (!removed.has(`${object.kind} ${keyOf(object)}`)) continue;
+    for (const { kind, name, namespace } of plan.remove) {
+      const object = findObject(existing, kind, name, namespace);
+      if (object === undefined) continue;
       const isOfHub = object.metadata.namespace === fleet.hubNamespace;
       if (plan.outcome.kind === 'applied' && isOfHub) staleAccess.push(object);
       else await access.delete(object);
@@ -207,4 +211,32 @@ export class ClusterController {
   get #nowMs(): number {
     return this.#options.wallClock().getTime();
   }
+}
+
+/**
+ * The events that trigger the reconcile of a cluster. Keys are names of clusters. Only an event
+ * that concerns all clusters names all.
+ */
+function sourcesOf({ watches, state }: ClusterControllerOptions) {
+  const { addOns, clusters, works, access, deploymentConfigs, managementAddOns } = watches;
+  const inNamespace = (object: KubeObject) => object.metadata.namespace ?? '';
+  const all = () => addOns.list().map(inNamespace);
+  return [
+    keysFrom(addOns, ({ old, now }) => [inNamespace((now ?? old)!)]),
+    keysFrom(clusters, ({ key, old, now }) => (isSameButVersion(old, now) ? [] : [key])),
+    keysFrom(works, ({ old, now }) => [inNamespace((now ?? old)!)]),
+    ...Object.values(access).map((informer) =>
+      keysFrom(informer, ({ old, now }) =>
+        [old, now].flatMap((object) => object?.metadata.labels?.[labels.clusterName] ?? []),
+      ),
+    ),
+    keysFrom(deploymentConfigs, ({ key }) =>
+      addOns.byIndex(byDeploymentConfig, key).map(inNamespace),
+    ),
+    keysFrom(managementAddOns, ({ old, now }) =>
+      isDeepStrictEqual(managementAddOnProblems(old), managementAddOnProblems(now)) ? [] : all(),
+    ),
+    // The hub can take long to become ready. Clusters that are removed must not wait for it.
+    keysOnChange(state, all),
+  ];
 }

@@ -1,6 +1,12 @@
 import { Informer, type InformerOptions } from '../../kube/controllers/informer.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { parseConfigReference, parseConfigReferent } from '../api/config-reference.ts';
+import {
+  type ConfigLookup,
+  type ConfigState,
+  isSameKind,
+  parseConfigReference,
+  parseConfigReferent,
+} from '../api/config-reference.ts';
 import { fields, items } from '../api/fields.ts';
 import { parseManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { parseManagedCluster } from '../api/managed-cluster.ts';
@@ -14,7 +20,7 @@ import {
   proxyConfigurationName,
   tlsProfileName,
 } from '../api/names.ts';
-import { configLookup } from './config-lookup.ts';
+import { specHash } from '../api/spec-hash.ts';
 import { trimToFingerprint, trimManagedCluster, trimManifestWork } from './cached-object.ts';
 import type { AddonContext } from './addon-context.ts';
 
@@ -40,7 +46,7 @@ export type Watches = Readonly<ReturnType<typeof watchHub>>;
 
 /**
  * Cached copies of all objects that agents depend on, except those in the namespace of the brokers
- * (`HubNamespace`).
+ * (`NamespaceCache`).
  */
 export function watchHub({ api, clock, log, addonVersion, ...where }: WatchesOptions) {
   const { namespace, signerNamespace, signerSecrets } = where;
@@ -95,6 +101,26 @@ export function watchHub({ api, clock, log, addonVersion, ...where }: WatchesOpt
     async run(signal: AbortSignal): Promise<void> {
       await Promise.all(all.map((informer) => informer.run(signal)));
     },
+  };
+}
+
+/** Looks up configurations in caches. Each object is hashed once for all clusters. */
+function configLookup(caches: {
+  readonly configurations: Informer;
+  readonly deploymentConfigs: Informer;
+}): ConfigLookup {
+  const known = new WeakMap<KubeObject, ConfigState>();
+  return (config) => {
+    const object = isSameKind(config, configKinds.proxyConfiguration)
+      ? caches.configurations.get(config.name)
+      : caches.deploymentConfigs.get(`${config.namespace}/${config.name}`);
+    if (object === undefined) return undefined;
+    let state = known.get(object);
+    if (state === undefined) {
+      state = { generation: object.metadata.generation ?? 0, specHash: specHash(object) };
+      known.set(object, state);
+    }
+    return state;
   };
 }
 
