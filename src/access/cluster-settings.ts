@@ -59,7 +59,7 @@ export function parseClusterSettings(text: string): readonly ClusterGroup[] {
   try {
     value = JSON.parse(text);
   } catch (thrown) {
-    throw invalid('the text is not JSON', thrown);
+    throw invalid('the text is no JSON', thrown);
   }
   return listOf(fieldsOf(value)['groups']).map(groupOf);
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 import { hubKinds } from '../../../src/addon/hub/hub-namespace.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
+import { refOf } from '../../../src/kube/client/kube-ref.ts';
 import {
   configurationObject,
   configurationOf,
@@ -214,7 +215,7 @@ describe('planHub', () => {
         kind: 'RoleBinding',
         metadata: { name: 'cluster-proxy-addon-agent:portforward', namespace: hub },
       };
-      expect(plan(configurationOf(), { objects: [binding] }).remove).toEqual([
+      expect(plan(configurationOf(), { objects: [binding] }).remove.map(refOf)).toEqual([
         { apiVersion: binding.apiVersion, kind: 'RoleBinding', ...binding.metadata },
       ]);
       const going = {
