@@ -27,9 +27,10 @@ export interface ClusterGroup extends ClusterSettings {
 export const clusterSettingsKey = 'settings.json';
 
 /**
- * Writes the settings. A cluster in no group accepts tokens of the hub, and the issuer of the
- * gateway's options. Clusters with the same settings share a group, because a fleet has few
- * issuers, and a ConfigMap holds at most 1 MiB. The same settings give the same text.
+ * Writes the settings. Clusters with the same settings share a group, because a fleet has few
+ * issuers, and a ConfigMap holds at most 1 MiB. A cluster in no group has the default: it accepts
+ * tokens of the hub and of the issuer in the gateway's options. The same settings give the same
+ * text.
  */
 export function formatClusterSettings(settings: ReadonlyMap<string, ClusterSettings>): string {
   const groups = new Map<string, { clusters: string[]; settings: ClusterSettings }>();
@@ -51,7 +52,7 @@ export function formatClusterSettings(settings: ReadonlyMap<string, ClusterSetti
 /**
  * Reads what `formatClusterSettings` wrote.
  *
- * @throws AccessError `invalid_options`; no part of such a text may be used
+ * @throws AccessError `invalid_options` for the whole text, even if only one group is not valid
  */
 export function parseClusterSettings(text: string): readonly ClusterGroup[] {
   let value: unknown;

@@ -3,12 +3,12 @@ import type { ControllerStatus } from '../kube/controllers/controller.ts';
 import type { Controllers } from './controllers.ts';
 import type { RotationSeen } from './rotation/rotation-status.ts';
 
-/** What an addon manager counts, at one moment. */
+/** The numbers of an addon manager at one moment. */
 export type AddonNumbers = Controllers['numbers'] & { readonly isLeading: boolean };
 
 const stageNumbers = { steady: 0, distributing: 1, retiring: 2 } as const;
 
-/** @param now asked whenever somebody looks */
+/** @param now called for each scrape */
 export function addonMetrics(now: () => AddonNumbers): Metrics {
   const metrics = new Metrics();
   const to = metrics.group('culvert_addon');

@@ -77,6 +77,7 @@ function openHub({ kubeconfig }: AddonOptions, ca: LastGoodCa): KubeApi {
   return new RestKubeApi({ config, fieldManager, userAgent, proxies });
 }
 
+/** The numbers of a process that does not lead. */
 const idle: Controllers['numbers'] = {
   clusters: 0,
   controllers: [],
@@ -107,12 +108,12 @@ class Addon implements AsyncDisposable {
     this.#context = { api, clock, wallClock, log: log.child({ identity: options.identity }) };
   }
 
-  /** Whether this process works. Other replicas wait. */
+  /** Whether this process holds the lease and runs the controllers. Other replicas wait. */
   get isLeading(): boolean {
     return this.#controllers !== undefined;
   }
 
-  /** Why it is not ready, as a sentence. Undefined: it is ready. */
+  /** Why this process is not ready, as a sentence. Undefined: it is ready. */
   get unready(): string | undefined {
     return this.#problem ?? this.#controllers?.unready;
   }
@@ -126,7 +127,7 @@ class Addon implements AsyncDisposable {
     this.#started = started;
     this.#running = this.#run(this.#stop.signal).catch((error: unknown) => {
       if (this.#stop.signal.aborted) return;
-      this.#problem = `it ended: ${describeError(error)}`;
+      this.#problem = `the addon manager ended: ${describeError(error)}`;
       this.#context.log.error('addon manager ended unexpectedly, restart it', { error });
     });
   }

@@ -8,7 +8,6 @@ import { observableHubState } from './hub/hub-state.ts';
 import type { AddonOptions } from './options.ts';
 import { defaultSecretNames } from './rotation/plan-certificates.ts';
 import { Applier } from './runtime/applier.ts';
-import { configLookup } from './runtime/config-lookup.ts';
 import type { AddonContext } from './runtime/addon-context.ts';
 import { watchHub } from './runtime/watches.ts';
 
@@ -23,8 +22,7 @@ export function makeControllers(parts: AddonContext, options: AddonOptions, addo
   const watches = watchHub({ ...parts, ...where, addonVersion });
   const state = observableHubState();
   const applier = new Applier(parts.api, parts.clock);
-  const findConfig = configLookup(watches);
-  const common = { ...parts, ...options, watches, state, applier, findConfig };
+  const common = { ...parts, ...options, watches, state, applier };
   const hub = new HubController({ ...common, signerNamespace, settings: options });
   const requests = new CsrController(common);
   const others = [

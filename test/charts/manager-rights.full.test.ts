@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseManagedClusterAddOn } from '../../src/addon/api/managed-cluster-addon.ts';
-import { parseManagedCluster } from '../../src/addon/api/managed-cluster.ts';
 import { parseManagedProxyConfiguration } from '../../src/addon/configuration/managed-proxy-configuration.ts';
 import { ownerOf } from '../../src/addon/configuration/owned-metadata.ts';
 import { portForwardRoleName } from '../../src/addon/hub/hub-objects.ts';
@@ -132,14 +131,13 @@ describeWith({ programs }, 'The manager, with the rights that the chart gives', 
       freshReplicaKey: 'x'.repeat(40),
     });
     for (const object of plan.apply) await apply(object);
-    const cluster = parseManagedCluster(await server.get<KubeObject>('managedcluster', 'cluster1'));
     const addon = parseManagedClusterAddOn(
       await server.get<KubeObject>('-n', 'cluster1', 'managedclusteraddon', 'cluster-proxy'),
     );
     const group = 'system:open-cluster-management:cluster:cluster1:addon:cluster-proxy';
     const subject = { kind: 'Group', apiGroup: 'rbac.authorization.k8s.io', name: group } as const;
     const tunnel = { namespace: ns, name: portForwardRoleName, owner: ownerOf(observed) };
-    const access = hubAccess(cluster, addon, subject, tunnel);
+    const access = hubAccess(addon, subject, tunnel);
     expect(access).toHaveLength(3);
     // The server's own view of Roles lags a little, so a binding may come too early here and in the
     // manager.

@@ -2,7 +2,7 @@ import { get } from 'node:https';
 import { trustServersOf } from '../../base/tls/tls-trust.ts';
 import type { FetchJson } from '../oidc-authenticator.ts';
 
-/** A discovery document or a key set has some kilobytes. */
+/** The most bytes of an answer. A discovery document or a key set has a few kilobytes. */
 const maxBytes = 1024 * 1024;
 
 /**
@@ -33,7 +33,7 @@ export function fetchJsonWith(ca: string | undefined): FetchJson {
         try {
           resolve(JSON.parse(Buffer.concat(chunks).toString('utf8')));
         } catch {
-          reject(new Error(`the answer of ${url.host} is no JSON`));
+          reject(new Error(`the answer of ${url.host} is not JSON`));
         }
       });
     });

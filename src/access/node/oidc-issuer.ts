@@ -18,8 +18,9 @@ export interface OidcIssuerParts {
 }
 
 /**
- * An OIDC issuer whose CA is in a file that may come later and may change. A file that is missing or
- * not usable turns the issuer off at once, and no earlier CA stays in force (fail closed).
+ * An OIDC issuer whose CA is in a file. The file can appear later and can change. While the file is
+ * missing or not usable, no token of the issuer is accepted. The CA that was read before is not used
+ * either (fail closed).
  */
 export class OidcIssuer implements TokenAuthenticator, Disposable {
   readonly #authenticator: OidcAuthenticator;

@@ -60,17 +60,17 @@ export function describeDeploymentConfig(
 /** The result of looking up the AddOnDeploymentConfig. */
 export type DeploymentConfigFound = Readonly<ReturnType<typeof findDeploymentConfig>>;
 
-/** @param find looks into a cache: `namespace`, `name` */
+/** @param cache the AddOnDeploymentConfigs of the hub, by `namespace/name` */
 export function findDeploymentConfig(
   addon: ManagedClusterAddOn,
-  find: (namespace: string, name: string) => AddOnDeploymentConfig | undefined,
+  cache: { get(key: string): KubeObject | undefined },
 ) {
   const referent = addon.configReferences.find((reference) =>
     isSameKind(reference, configKinds.deploymentConfig),
   )?.desired;
   if (referent === undefined) return { kind: 'none' } as const;
-  const config = find(referent.namespace, referent.name);
-  if (config !== undefined) return { kind: 'found', config } as const;
+  const object = cache.get(`${referent.namespace}/${referent.name}`);
+  if (object) return { kind: 'found', config: parseAddOnDeploymentConfig(object) } as const;
   const message = `${describeRef(addon.ref)} refers to ${describeDeploymentConfig(referent)}, which does not exist; create it or remove the reference`;
   // Defaults instead could move the agent to another namespace.
   return { kind: 'missing', message } as const;

@@ -45,8 +45,7 @@ export function isTrue(conditions: readonly Condition[], type: string): boolean 
 }
 
 /**
- * The conditions with `wanted` instead of those of the same types. The same list when nothing
- * changes.
+ * The conditions with `wanted` instead of those of the same types.
  *
  * @param wanted a type alone removes its condition
  */
@@ -57,17 +56,15 @@ export function withConditions(
 ): readonly Condition[] {
   return wanted.reduce((list, now) => {
     if ('reason' in now) return withCondition(list, now, nowMs);
-    const others = list.filter(({ type }) => type !== now.type);
-    return others.length === list.length ? list : others;
+    return list.filter(({ type }) => type !== now.type);
   }, conditions);
 }
 
 function withCondition(conditions: readonly Condition[], now: ConditionNow, nowMs: number) {
   const before = findCondition(conditions, now.type);
   const message = shortened(now.message);
-  const isSameStatus = before?.status === now.status;
-  if (isSameStatus && before.reason === now.reason && before.message === message) return conditions;
-  const lastTransitionTime = isSameStatus ? before.lastTransitionTime : kubeTime(nowMs);
+  const lastTransitionTime =
+    before?.status === now.status ? before.lastTransitionTime : kubeTime(nowMs);
   const after: Condition = { ...before, ...now, message, lastTransitionTime };
   if (before === undefined) return [...conditions, after];
   return conditions.map((condition) => (condition === before ? after : condition));

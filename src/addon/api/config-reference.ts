@@ -1,4 +1,4 @@
-import { type Fields, fields, integer, items, text } from './fields.ts';
+import { type Fields, fields, items, text } from './fields.ts';
 import { configKinds } from './names.ts';
 
 /** A kind of configuration. */
@@ -23,7 +23,6 @@ export function parseConfigReference(item: Fields) {
   return {
     ...kind,
     desired: desired.name === '' ? undefined : desired,
-    lastObservedGeneration: integer(item.lastObservedGeneration),
   };
 }
 
@@ -54,26 +53,24 @@ export interface ConfigState {
 /** Looks up a configuration. Undefined: it does not exist. */
 export type ConfigLookup = (config: ConfigReferent) => ConfigState | undefined;
 
-/** The same list when `change` changes no item. A change is found by identity. */
+/** The list with `change` for each item. A value that is no list stays as it is. */
 export function mapped(list: unknown, change: (item: Fields) => Fields): unknown {
-  const before = items(list);
-  const after = before.map(change);
-  return after.every((item, index) => item === before[index]) ? list : after;
+  return Array.isArray(list) ? items(list).map(change) : list;
 }
 
 /**
  * The list of references with `change` for each configuration that exists and that the addon
- * supports. The same list when nothing changes.
+ * supports.
  */
 export function mappedReferences(
   list: unknown,
   findConfig: ConfigLookup,
-  change: (item: Fields, reference: ConfigReference, state: ConfigState) => Fields,
+  change: (item: Fields, desired: ConfigReferent, state: ConfigState) => Fields,
 ): unknown {
   return mapped(list, (item) => {
-    const reference = parseConfigReference(item);
-    const isOurs = Object.values(configKinds).some((kind) => isSameKind(kind, reference));
-    const state = isOurs && reference.desired ? findConfig(reference.desired) : undefined;
-    return state === undefined ? item : change(item, reference, state);
+    const { desired } = parseConfigReference(item);
+    const isOurs = Object.values(configKinds).some((kind) => desired && isSameKind(kind, desired));
+    const state = desired && isOurs ? findConfig(desired) : undefined;
+    return desired && state ? change(item, desired, state) : item;
   });
 }

@@ -38,6 +38,11 @@ export function textMap(value: unknown): Readonly<Record<string, string>> {
   return Object.fromEntries(entries);
 }
 
+/** Whether both lists have the same texts, in any order. Repeated texts count once. */
+export function isSameSet(a: readonly string[], b: readonly string[]): boolean {
+  return new Set(a).symmetricDifference(new Set(b)).size === 0;
+}
+
 /** The fields that are not undefined. */
 export function present<T extends object>(object: T) {
   const entries = Object.entries(object).filter(([, value]) => value !== undefined);

@@ -1,16 +1,10 @@
 import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
 
-/** A port of a NetworkPolicy. Without a number it is every port of the protocol. */
-export interface PolicyPort {
-  readonly protocol: 'TCP' | 'UDP';
-  readonly port?: number;
-}
-
-export const tcp = (port: number): PolicyPort => ({ protocol: 'TCP', port });
-const udp = (port: number): PolicyPort => ({ protocol: 'UDP', port });
+export const tcp = (port: number) => ({ protocol: 'TCP', port });
+const udp = (port: number) => ({ protocol: 'UDP', port });
 
 /** DNS. Some distributions use port 5353. */
-const dnsEgress: readonly PolicyPort[] = [udp(53), tcp(53), udp(5353), tcp(5353)];
+const dnsEgress = [udp(53), tcp(53), udp(5353), tcp(5353)];
 
 /**
  * Egress to kube-apiservers and to the ports `others`. A policy cannot name a kube-apiserver, and

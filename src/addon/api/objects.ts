@@ -154,9 +154,6 @@ export function findObject(
 }
 
 /** The object in `objects` that has the kind, the name and the namespace of `object`. */
-export function findSame(
-  objects: readonly KubeObject[],
-  { kind, metadata }: Pick<KubeObject, 'kind' | 'metadata'>,
-): KubeObject | undefined {
+export function findSame(objects: readonly KubeObject[], { kind, metadata }: KubeObject) {
   return findObject(objects, kind, metadata.name, metadata.namespace);
 }

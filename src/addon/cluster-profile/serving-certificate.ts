@@ -1,10 +1,10 @@
 import { describeError } from '../../base/error.ts';
 import { readCaCertificates } from '../../base/tls/ca-certificates.ts';
-import { Informer } from '../../kube/controllers/informer.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { fields, present, text } from '../api/fields.ts';
 import { userServer } from '../api/names.ts';
 import type { ControllerContext } from '../runtime/controller-context.ts';
+import { NamespaceCache } from '../runtime/namespace-cache.ts';
 
 export interface ServingCertificateOptions extends Pick<
   ControllerContext,
@@ -17,43 +17,30 @@ export interface ServingCertificateOptions extends Pick<
 /** Follows the Secret with the certificate of the user-server. */
 export class ServingCertificate {
   readonly #options: ServingCertificateOptions;
-  #followed: { readonly namespace: string; readonly informer: Informer } | undefined;
-  #ca: string | undefined;
-  #stop = new AbortController();
-  #running: Promise<unknown> = Promise.resolve();
+  readonly #secrets: NamespaceCache;
+  #read: { readonly secret: KubeObject | undefined; readonly ca: string | undefined } | undefined;
 
   constructor(options: ServingCertificateOptions) {
     this.#options = options;
+    this.#secrets = new NamespaceCache({ ...options, collectionsOf });
   }
 
   /** PEM, by which clients trust the user-server. Undefined: not known, or not known yet. */
   get ca(): string | undefined {
-    return this.#ca;
+    const [secret] = this.#secrets.objects;
+    // A Secret is read once, so that a problem with it is logged once.
+    if (this.#read?.secret !== secret) this.#read = { secret, ca: secret && this.#caIn(secret) };
+    return this.#read?.ca;
   }
 
   /** Follows the Secret in `namespace` instead of the one before. */
   follow(namespace: string): void {
-    if (this.#followed?.namespace === namespace) return;
-    this.#stop.abort();
-    this.#ca = undefined;
-    const { api, clock, log, onChange } = this.#options;
-    const collection = { apiVersion: 'v1', kind: 'Secret', namespace };
-    const fieldSelector = `metadata.name=${userServer.secret}`;
-    const informer = new Informer({ api, clock, log, collection, fieldSelector, keep: withoutKey });
-    informer.onChange(({ now }) => {
-      this.#ca = now && this.#caIn(now);
-      onChange();
-    });
-    this.#followed = { namespace, informer };
-    this.#stop = new AbortController();
-    this.#running = Promise.all([this.#running, informer.run(this.#stop.signal)]);
+    this.#secrets.follow(namespace);
   }
 
   /** Idempotent. */
   async close(): Promise<void> {
-    this.#stop.abort();
-    this.#followed = undefined;
-    await this.#running;
+    await this.#secrets.close();
   }
 
   #caIn(secret: KubeObject): string | undefined {
@@ -66,6 +53,14 @@ export class ServingCertificate {
     }
   }
 }
+
+const collectionsOf = (namespace: string) => [
+  {
+    collection: { apiVersion: 'v1', kind: 'Secret', namespace },
+    fieldSelector: `metadata.name=${userServer.secret}`,
+    keep: withoutKey,
+  },
+];
 
 /** Keeps the public half. */
 function withoutKey(secret: KubeObject): KubeObject {

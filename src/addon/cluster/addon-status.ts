@@ -4,7 +4,6 @@ import {
   condition,
   findCondition,
   isTrue,
-  type WantedCondition,
   withConditions,
 } from '../api/condition.ts';
 import { type ConfigLookup, isSameConfig, mappedReferences } from '../api/config-reference.ts';
@@ -19,8 +18,7 @@ import { nextRegistrations } from './registrations.ts';
 /** The state of the agent's rights on the hub. */
 export type AccessOutcome =
   | { readonly kind: 'applied' }
-  | { readonly kind: 'pending'; readonly message: string }
-  | { readonly kind: 'failed'; readonly message: string };
+  | { readonly kind: 'pending' | 'failed'; readonly message: string };
 
 /** The state of the agent's objects on their way to the cluster. */
 export type ManifestsOutcome =
@@ -73,7 +71,7 @@ export function addOnStatusPatch(input: AddOnStatusInput): Fields | undefined {
     namespace: input.installNamespace ?? status.namespace,
     healthCheck: nextHealthCheck(status.healthCheck),
     configReferences: nextConfigReferences(addon, input.findConfig),
-    conditions: nextConditions(addon, wanted, nowMs),
+    conditions: withConditions(addon.conditions, wanted, nowMs),
   };
   return addon.isDeleting ? undefined : statusPatch(addon, next);
 }
@@ -81,7 +79,7 @@ export function addOnStatusPatch(input: AddOnStatusInput): Fields | undefined {
 /** The status of an addon that gets no agent now: the condition ManifestApplied with the reason. */
 export function blockedStatusPatch(addon: ManagedClusterAddOn, message: string, nowMs: number) {
   const wanted = manifestApplied(addon, { kind: 'failed', message });
-  const next = { conditions: nextConditions(addon, wanted, nowMs) };
+  const next = { conditions: withConditions(addon.conditions, wanted, nowMs) };
   return addon.isDeleting ? undefined : statusPatch(addon, next);
 }
 
@@ -130,17 +128,7 @@ function failuresOf({ namespace, name, conditions, manifests }: ManifestWorkStat
   return [`${where}: the work agent could not apply it: ${applied.message}`];
 }
 
-// Each of these functions returns its argument when nothing changes. A change is found by identity.
-
-function nextConditions(
-  { conditions, status }: ManagedClusterAddOn,
-  wanted: readonly WantedCondition[],
-  nowMs: number,
-): unknown {
-  const next = withConditions(conditions, wanted, nowMs);
-  return next === conditions ? status.conditions : next;
-}
-
+/** In any order. */
 function nextSupportedConfigs(before: unknown): unknown {
   const supported = [configKinds.proxyConfiguration, configKinds.deploymentConfig];
   const present = items(before);
@@ -165,15 +153,12 @@ function nextHealthCheck(before: unknown): unknown {
 
 function nextConfigReferences(addon: ManagedClusterAddOn, findConfig: ConfigLookup): unknown {
   const { configReferences } = addon.status;
-  return mappedReferences(configReferences, findConfig, (item, reference, state) => {
-    const { desired, lastObservedGeneration } = reference;
-    const { generation } = state;
+  return mappedReferences(configReferences, findConfig, (item, desired, state) => {
     // OCM copies hashes of default configurations from the ClusterManagementAddOn, at the pace of
     // the rollout.
-    const isOwn = addon.configs.some((config) => isSameConfig(config, desired!));
-    const specHash = isOwn ? state.specHash : desired!.specHash;
-    if (lastObservedGeneration === generation && specHash === desired!.specHash) return item;
-    const desiredConfig = isOwn ? { ...fields(item.desiredConfig), specHash } : item.desiredConfig;
-    return { ...item, lastObservedGeneration: generation, desiredConfig };
+    const isOwn = addon.configs.some((config) => isSameConfig(config, desired));
+    const { generation: lastObservedGeneration, specHash } = state;
+    const desiredConfig = { ...fields(item.desiredConfig), ...(isOwn && { specHash }) };
+    return { ...item, lastObservedGeneration, desiredConfig };
   });
 }

@@ -1,26 +1,26 @@
-import type { Controller, ReconcileResult } from '../../kube/controllers/controller.ts';
-import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { keyOf } from '../../kube/client/kube-ref.ts';
+import { isDeepStrictEqual } from 'node:util';
 import {
-  parseAddOnDeploymentConfig,
-  findDeploymentConfig,
-  installNamespaceOf,
-} from '../api/addon-deployment-config.ts';
+  type Controller,
+  keysFrom,
+  type ReconcileResult,
+} from '../../kube/controllers/controller.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { findDeploymentConfig, installNamespaceOf } from '../api/addon-deployment-config.ts';
 import { agentRegistrations } from '../api/agent-identity.ts';
 import { isTrue } from '../api/condition.ts';
-import type { ConfigLookup } from '../api/config-reference.ts';
 import type { Fields } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { isDeployWork, parseManifestWork } from '../api/manifest-work.ts';
-import { addonName } from '../api/names.ts';
-import { findSame } from '../api/objects.ts';
+import { addonName, labels } from '../api/names.ts';
+import { findObject, findSame } from '../api/objects.ts';
 import type { FleetState, HubState } from '../hub/hub-state.ts';
 import { unseenMs } from '../runtime/applier.ts';
 import { addonController, type ControllerContext } from '../runtime/controller-context.ts';
 import { ObjectWriter, throwFailures } from '../runtime/object-writer.ts';
-import type { Observable } from '../runtime/observable.ts';
-import { byCluster, ownersOf } from '../runtime/watches.ts';
+import { isSameButVersion } from '../runtime/cached-object.ts';
+import { keysOnChange, type Observable } from '../runtime/observable.ts';
+import { byCluster, byDeploymentConfig, ownersOf } from '../runtime/watches.ts';
 import {
   type AccessOutcome,
   addOnStatusPatch,
@@ -28,7 +28,6 @@ import {
   type ManifestsOutcome,
 } from './addon-status.ts';
 import type { AgentOptions } from './agent-values.ts';
-import { clusterSources } from './cluster-sources.ts';
 import { managementAddOnProblems } from './management-addon.ts';
 import { planHubAccess } from './hub-access.ts';
 import { renderAgent } from './render-agent.ts';
@@ -36,7 +35,6 @@ import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts
 
 export interface ClusterControllerOptions extends ControllerContext, AgentOptions {
   readonly state: Observable<HubState>;
-  readonly findConfig: ConfigLookup;
 }
 
 /** The reconcile of one cluster. */
@@ -65,7 +63,7 @@ export class ClusterController {
     this.#options = { ...options, log };
     this.controller = addonController(options, {
       name: 'clusters',
-      sources: clusterSources(options.watches, options.state),
+      sources: sourcesOf(options),
       reconcile: (cluster, signal) => this.#reconcile(cluster, signal),
     });
   }
@@ -74,14 +72,14 @@ export class ClusterController {
     const { watches, state } = this.#options;
     const { addon, cluster } = ownersOf(watches, name);
     if (addon === undefined || addon.isDeleting || cluster === undefined) {
-      await this.#withdrawAccess(name, signal);
+      await this.#delete(this.#accessOf(name), signal);
       return undefined;
     }
     if (!isClusterName(name)) {
       await this.#refuseName(addon, signal);
       return undefined;
     }
-    if (!cluster.isAccepted) await this.#withdrawAccess(name, signal);
+    if (!cluster.isAccepted) await this.#delete(this.#accessOf(name), signal);
     const { fleet, agentSigner, blockedReason } = state.value;
     if (fleet === undefined || agentSigner === undefined) {
       if (blockedReason !== undefined) await this.#writeBlocked(addon, blockedReason, signal);
@@ -93,12 +91,12 @@ export class ClusterController {
     const accessOutcome = await this.#reconcileAccess(reconcile);
     const manifests = await this.#reconcileWorks(reconcile);
     await this.#removeStaleAccess(reconcile, manifests);
-    const { findConfig, agentInstallNamespace } = this.#options;
+    const found = findDeploymentConfig(addon, watches.deploymentConfigs);
     const patch = addOnStatusPatch({
       addon,
       registrations: agentRegistrations(name, agentSigner.organizationalUnit),
-      installNamespace: installNamespaceOf(this.#deploymentConfigOf(addon), agentInstallNamespace),
-      findConfig,
+      installNamespace: installNamespaceOf(found, this.#options.agentInstallNamespace),
+      findConfig: watches.findConfig,
       access: accessOutcome,
       manifests,
       nowMs: this.#nowMs,
@@ -117,19 +115,11 @@ export class ClusterController {
    * other cluster would reach it.
    */
   async #refuseName(addon: ManagedClusterAddOn, signal: AbortSignal): Promise<void> {
-    await this.#withdrawAccess(addon.cluster, signal);
     const works = this.#options.watches.works.byIndex(byCluster, addon.cluster);
-    await this.#delete(
-      works.filter(({ metadata }) => isDeployWork(metadata.name)),
-      signal,
-    );
+    const deployWorks = works.filter(({ metadata }) => isDeployWork(metadata.name));
+    await this.#delete([...this.#accessOf(addon.cluster), ...deployWorks], signal);
     const reason = `ManagedCluster ${addon.cluster} gets no agent: ${aliasAsNameText}`;
     await this.#writeBlocked(addon, reason, signal);
-  }
-
-  /** Removes all rights of the cluster's agent on the hub. */
-  async #withdrawAccess(cluster: string, signal: AbortSignal): Promise<void> {
-    await this.#delete(this.#accessOf(cluster), signal);
   }
 
   /** Deletes objects in this order, up to the first failure. */
@@ -141,6 +131,7 @@ export class ClusterController {
     }
   }
 
+  /** All rights of the cluster's agent on the hub. */
   #accessOf(cluster: string): readonly KubeObject[] {
     const { RoleBinding, Role } = this.#options.watches.access;
     // Bindings are deleted first. A binding without its Role would grant whatever a new Role of
@@ -153,9 +144,9 @@ export class ClusterController {
     const plan = planHubAccess(cluster, addon, fleet.tunnel, fleet.hubNamespace);
     const existing = this.#accessOf(cluster.name);
     for (const object of plan.apply) await access.apply(object, findSame(existing, object));
-    const removed = new Set(plan.remove.map((ref) => `${ref.kind} ${ref.namespace}/${ref.name}`));
-    for (const object of existing) {
-      if (!removed.has(`${object.kind} ${keyOf(object)}`)) continue;
+    for (const { kind, name, namespace } of plan.remove) {
+      const object = findObject(existing, kind, name, namespace);
+      if (object === undefined) continue;
       const isOfHub = object.metadata.namespace === fleet.hubNamespace;
       if (plan.outcome.kind === 'applied' && isOfHub) staleAccess.push(object);
       else await access.delete(object);
@@ -167,7 +158,7 @@ export class ClusterController {
   async #reconcileWorks(reconcile: Reconcile): Promise<ManifestsOutcome> {
     const { addon, cluster, fleet, works } = reconcile;
     const { watches, log } = this.#options;
-    const deploymentConfig = this.#deploymentConfigOf(addon);
+    const deploymentConfig = findDeploymentConfig(addon, watches.deploymentConfigs);
     const rendered = renderAgent({ ...this.#options, ...fleet, cluster, addon, deploymentConfig });
     if (rendered.kind === 'failed') return rendered;
     const { unconfigured, unfollowed } = managementAddOnProblems(
@@ -220,11 +211,32 @@ export class ClusterController {
   get #nowMs(): number {
     return this.#options.wallClock().getTime();
   }
+}
 
-  #deploymentConfigOf(addon: ManagedClusterAddOn) {
-    return findDeploymentConfig(addon, (namespace, name) => {
-      const object = this.#options.watches.deploymentConfigs.get(`${namespace}/${name}`);
-      return object && parseAddOnDeploymentConfig(object);
-    });
-  }
+/**
+ * The events that trigger the reconcile of a cluster. Keys are names of clusters. Only an event
+ * that concerns all clusters names all.
+ */
+function sourcesOf({ watches, state }: ClusterControllerOptions) {
+  const { addOns, clusters, works, access, deploymentConfigs, managementAddOns } = watches;
+  const inNamespace = (object: KubeObject) => object.metadata.namespace ?? '';
+  const all = () => addOns.list().map(inNamespace);
+  return [
+    keysFrom(addOns, ({ old, now }) => [inNamespace((now ?? old)!)]),
+    keysFrom(clusters, ({ key, old, now }) => (isSameButVersion(old, now) ? [] : [key])),
+    keysFrom(works, ({ old, now }) => [inNamespace((now ?? old)!)]),
+    ...Object.values(access).map((informer) =>
+      keysFrom(informer, ({ old, now }) =>
+        [old, now].flatMap((object) => object?.metadata.labels?.[labels.clusterName] ?? []),
+      ),
+    ),
+    keysFrom(deploymentConfigs, ({ key }) =>
+      addOns.byIndex(byDeploymentConfig, key).map(inNamespace),
+    ),
+    keysFrom(managementAddOns, ({ old, now }) =>
+      isDeepStrictEqual(managementAddOnProblems(old), managementAddOnProblems(now)) ? [] : all(),
+    ),
+    // The hub can take long to become ready. Clusters that are removed must not wait for it.
+    keysOnChange(state, all),
+  ];
 }

@@ -10,14 +10,12 @@ import {
   type ReconcileResult,
 } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import {
-  findDeploymentConfig,
-  parseAddOnDeploymentConfig,
-} from '../api/addon-deployment-config.ts';
+import { findDeploymentConfig } from '../api/addon-deployment-config.ts';
 import { Diagnostics } from '../api/diagnostics.ts';
 import { fields } from '../api/fields.ts';
 import { parseManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { clusterSettingsName, proxyConfigurationName } from '../api/names.ts';
+import { findObject, findSame } from '../api/objects.ts';
 import { readVariables } from '../compat/customized-variables.ts';
 import { parseManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { hubMeta } from '../configuration/owned-metadata.ts';
@@ -25,10 +23,10 @@ import type { FleetState, HubState } from '../hub/hub-state.ts';
 import { unseenMs } from '../runtime/applier.ts';
 import { addonController, type ControllerContext } from '../runtime/controller-context.ts';
 import { ObjectWriter, throwFailures } from '../runtime/object-writer.ts';
+import { NamespaceCache } from '../runtime/namespace-cache.ts';
 import { keysOnChange, type Observable } from '../runtime/observable.ts';
 import { clusterHttp } from './cluster-http.ts';
 import { issuerCa } from './issuer-ca.ts';
-import { NamespaceConfigMaps } from './namespace-config-maps.ts';
 
 export interface ClusterSettingsControllerOptions extends ControllerContext {
   readonly state: Observable<HubState>;
@@ -44,7 +42,7 @@ export interface ClusterSettingsControllerOptions extends ControllerContext {
  */
 export class ClusterSettingsController {
   readonly #options: ClusterSettingsControllerOptions;
-  readonly #configMaps: NamespaceConfigMaps;
+  readonly #configMaps: NamespaceCache;
   readonly controller: Controller;
 
   constructor(options: ClusterSettingsControllerOptions) {
@@ -52,7 +50,10 @@ export class ClusterSettingsController {
     const log = options.log.child({ controller: 'cluster-settings' });
     this.#options = { ...options, log };
     const onChange = () => this.controller.add(clusterSettingsName);
-    this.#configMaps = new NamespaceConfigMaps({ api, clock, log, onChange });
+    const collectionsOf = (namespace: string) => [
+      { collection: { apiVersion: 'v1', kind: 'ConfigMap', namespace } },
+    ];
+    this.#configMaps = new NamespaceCache({ api, clock, log, onChange, collectionsOf });
     const always = () => [clusterSettingsName];
     this.controller = addonController(options, {
       name: 'cluster-settings',
@@ -82,7 +83,8 @@ export class ClusterSettingsController {
     if (!enableServiceProxy || object === undefined || fleet === undefined) return undefined;
     const configuration = parseManagedProxyConfiguration(object);
     if (configuration.isDeleted) return undefined;
-    await this.#configMaps.follow(fleet.hubNamespace, signal);
+    this.#configMaps.follow(fleet.hubNamespace);
+    await this.#configMaps.synced(signal);
     const data = { [clusterSettingsKey]: formatClusterSettings(this.#settings(fleet)) };
     const metadata = {
       ...hubMeta(configuration, clusterSettingsName),
@@ -90,7 +92,7 @@ export class ClusterSettingsController {
     };
     const writer = new ObjectWriter(this.#options, 'info', signal);
     const wanted = { apiVersion: 'v1', kind: 'ConfigMap', metadata, data };
-    await writer.apply(wanted, this.#configMaps.get(clusterSettingsName));
+    await writer.apply(wanted, findSame(this.#configMaps.objects, wanted));
     throwFailures(writer);
     return writer.isUnseen ? { againAfterMs: 1.25 * unseenMs } : undefined;
   }
@@ -112,11 +114,7 @@ export class ClusterSettingsController {
     addon: ReturnType<typeof parseManagedClusterAddOn>,
     { proxy, hubNamespace }: FleetState,
   ): ClusterSettings {
-    const { watches } = this.#options;
-    const found = findDeploymentConfig(addon, (namespace, name) => {
-      const config = watches.deploymentConfigs.get(`${namespace}/${name}`);
-      return config && parseAddOnDeploymentConfig(config);
-    });
+    const found = findDeploymentConfig(addon, this.#options.watches.deploymentConfigs);
     const diagnostics = new Diagnostics();
     const given = found.kind === 'found' ? found.config.customizedVariables : [];
     const variables = readVariables(given, '', diagnostics);
@@ -126,7 +124,9 @@ export class ClusterSettingsController {
     if (issuer === undefined) return { hubTokens, oidc: undefined };
     const { options, caConfigMap: name } = issuer;
     const where = `ConfigMap ${hubNamespace}/${name}`;
-    const ca = name === undefined ? {} : issuerCa(this.#configMaps.get(name), where);
+    if (name === undefined) return { hubTokens, oidc: { options } };
+    const configMap = findObject(this.#configMaps.objects, 'ConfigMap', name, hubNamespace);
+    const ca = issuerCa(configMap, where);
     return { hubTokens, oidc: { options, ...ca } };
   }
 }

@@ -33,19 +33,14 @@ export function planHubAccess(
   hubNamespace: string,
 ): HubAccessPlan {
   const all = hubAccessRefs(cluster.name, hubNamespace);
-  if (!cluster.isAccepted) {
-    return {
-      apply: [],
-      remove: all,
-      outcome: { kind: 'pending', message: notAccepted(cluster.name) },
-    };
-  }
+  const removed = (kind: 'pending' | 'failed', message: string): HubAccessPlan => {
+    return { apply: [], remove: all, outcome: { kind, message } };
+  };
+  if (!cluster.isAccepted) return removed('pending', notAccepted(cluster.name));
   const known = hubSubject(addon);
   if (known.kind === 'pending') return { apply: [], remove: [], outcome: known };
-  if (known.kind === 'foreign') {
-    return { apply: [], remove: all, outcome: { kind: 'failed', message: known.message } };
-  }
-  const apply = hubAccess(cluster, addon, known.subject, tunnel);
+  if (known.kind === 'foreign') return removed('failed', known.message);
+  const apply = hubAccess(addon, known.subject, tunnel);
   const isUnwanted = ({ kind, name, namespace }: KubeRef) =>
     findObject(apply, kind, name, namespace) === undefined;
   return { apply, remove: all.filter(isUnwanted), outcome: { kind: 'applied' } };
@@ -58,23 +53,19 @@ export function planHubAccess(
  *
  * @param tunnel undefined: agents do not connect through the kube-apiserver
  */
-export function hubAccess(
-  cluster: ManagedCluster,
-  addon: ManagedClusterAddOn,
-  subject: Subject,
-  tunnel: TunnelRole | undefined,
-): readonly KubeObject[] {
-  const own = { [labels.addonName]: addonName, [labels.clusterName]: cluster.name };
+export function hubAccess(addon: ManagedClusterAddOn, subject: Subject, tunnel?: TunnelRole) {
+  const { cluster } = addon;
+  const own = { [labels.addonName]: addonName, [labels.clusterName]: cluster };
   const metadata = {
     name: leaseRole,
-    namespace: cluster.name,
+    namespace: cluster,
     labels: own,
     ownerReferences: [addOnOwner(addon)],
   };
   const objects = [role(metadata, leaseRules), roleBinding(metadata, leaseRole, subject)];
   if (tunnel === undefined) return objects;
   const tunnelMetadata = {
-    name: tunnelBindingName(cluster.name),
+    name: tunnelBindingName(cluster),
     namespace: tunnel.namespace,
     labels: own,
     // The addon is in another namespace and cannot own the binding. An uninstall deletes it with

@@ -7,18 +7,16 @@ import {
   type ControllerContext,
   statusPatch,
 } from '../runtime/controller-context.ts';
-import { fields, items, text } from '../api/fields.ts';
+import { type Fields, fields, items, present, text } from '../api/fields.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 
 /**
  * Writes the part of the ClusterManagementAddOn's status that OCM leaves to an addon. Its problems
  * are reported in the status of each ManagedClusterAddOn.
  */
-export function managementAddOnController(
-  options: ControllerContext & { readonly findConfig: ConfigLookup },
-): Controller {
-  const { api, watches, findConfig } = options;
-  const { managementAddOns, configurations, deploymentConfigs } = watches;
+export function managementAddOnController(options: ControllerContext): Controller {
+  const { api, watches } = options;
+  const { managementAddOns, configurations, deploymentConfigs, findConfig } = watches;
   const always = () => [addonName];
   return addonController(options, {
     name: 'management-addon',
@@ -28,7 +26,7 @@ export function managementAddOnController(
     async reconcile(_, signal) {
       const object = managementAddOns.get(addonName);
       if (object === undefined) return undefined;
-      const patch = configHashesPatch(parseClusterManagementAddOn(object), findConfig);
+      const patch = configHashesPatch(object, findConfig);
       if (patch !== undefined) {
         await api.patch(refOf(object), patch, { signal, subresource: 'status' });
       }
@@ -44,25 +42,23 @@ export function managementAddOnController(
  *
  * @returns undefined when all hashes are there
  */
-export function configHashesPatch(cma: ClusterManagementAddOn, findConfig: ConfigLookup) {
-  const { status } = cma;
-  const progressions = mapped(status.installProgressions, (progression) => {
-    const configReferences = withHashes(progression.configReferences, findConfig);
-    const isSame = configReferences === progression.configReferences;
-    return isSame ? progression : { ...progression, configReferences };
-  });
-  return statusPatch(cma, {
-    defaultConfigReferences: withHashes(status.defaultConfigReferences, findConfig),
-    installProgressions: progressions,
-  });
+export function configHashesPatch({ metadata, ...object }: KubeObject, findConfig: ConfigLookup) {
+  const status = fields(object['status']);
+  const withReferences = ({ configReferences, ...progression }: Fields) =>
+    present({ ...progression, configReferences: withHashes(configReferences, findConfig) });
+  return statusPatch(
+    { ...metadata, status },
+    {
+      defaultConfigReferences: withHashes(status.defaultConfigReferences, findConfig),
+      installProgressions: mapped(status.installProgressions, withReferences),
+    },
+  );
 }
 
 function withHashes(references: unknown, findConfig: ConfigLookup): unknown {
-  return mappedReferences(references, findConfig, (item, { desired }, { specHash }) =>
-    specHash === desired?.specHash
-      ? item
-      : { ...item, desiredConfig: { ...fields(item.desiredConfig), specHash } },
-  );
+  return mappedReferences(references, findConfig, (item, _, { specHash }) => {
+    return { ...item, desiredConfig: { ...fields(item.desiredConfig), specHash } };
+  });
 }
 
 /**
@@ -71,41 +67,28 @@ function withHashes(references: unknown, findConfig: ConfigLookup): unknown {
  * @param object undefined: it does not exist
  */
 export function managementAddOnProblems(object: KubeObject | undefined) {
-  const cma = object && parseClusterManagementAddOn(object);
-  return { unconfigured: unconfiguredReason(cma), unfollowed: unfollowedReason(cma) };
+  return { unconfigured: unconfiguredReason(object), unfollowed: unfollowedReason(object) };
 }
 
 /** Why OCM configures no cluster's addon. */
-function unconfiguredReason(cma: ClusterManagementAddOn | undefined): string | undefined {
+function unconfiguredReason(object: KubeObject | undefined): string | undefined {
   const where = `ClusterManagementAddOn ${addonName}`;
-  if (cma === undefined) {
+  if (object === undefined) {
     return `${where} does not exist, so OCM's addon manager configures no cluster; create it, the chart has one`;
   }
-  const lifecycle = cma.annotations[annotations.lifecycle];
+  const lifecycle = object.metadata.annotations?.[annotations.lifecycle];
   if (lifecycle === undefined || lifecycle === 'addon-manager') return undefined;
   return `${where} has the annotation ${annotations.lifecycle}: ${lifecycle}, so OCM's addon manager leaves it alone and no cluster is configured; set it to addon-manager`;
 }
 
 /** Why OCM does not notice changes of the configuration. */
-function unfollowedReason(cma: ClusterManagementAddOn | undefined): string | undefined {
-  if (cma === undefined) return undefined;
+function unfollowedReason(object: KubeObject | undefined): string | undefined {
+  if (object === undefined) return undefined;
   const { group, resource } = configKinds.proxyConfiguration;
-  const declared = [...items(cma.spec.supportedConfigs), ...items(cma.spec.defaultConfigs)];
+  const { supportedConfigs, defaultConfigs } = fields(object['spec']);
+  const declared = [supportedConfigs, defaultConfigs].flatMap(items);
   const ours = declared.filter((item) => item.group === group && item.resource === resource);
   const names = ours.map((item) => text(fields(item.defaultConfig).name) || text(item.name));
   if (names.includes(proxyConfigurationName)) return undefined;
   return `ClusterManagementAddOn ${addonName} does not name ManagedProxyConfiguration ${proxyConfigurationName} as a default configuration, so addons do not follow its changes in their status; add it to the spec as the chart has it`;
-}
-
-/** The fields of the ClusterManagementAddOn that the addon uses. */
-type ClusterManagementAddOn = Readonly<ReturnType<typeof parseClusterManagementAddOn>>;
-
-export function parseClusterManagementAddOn({ metadata, spec, status }: KubeObject) {
-  return {
-    uid: metadata.uid ?? '',
-    resourceVersion: metadata.resourceVersion ?? '',
-    annotations: metadata.annotations ?? {},
-    spec: fields(spec),
-    status: fields(status),
-  };
 }

@@ -19,9 +19,10 @@ const agent = agentPassthroughTable;
 
 const all = (names: string, rule: FlagRule): FlagRules =>
   Object.fromEntries(names.split(' ').map((name) => [name, rule]));
-const ignored = (names: string, reason: string, check?: TextCheck): FlagRules =>
+/** Rules for flags, with spaces between their names. */
+export const ignored = (names: string, reason: string, check?: TextCheck): FlagRules =>
   all(names, { kind: 'ignored', reason, ...(check && { check }) });
-const refused = (names: string, reason: string): FlagRules =>
+export const refused = (names: string, reason: string): FlagRules =>
   all(names, { kind: 'refused', reason });
 /** Rules for options of culvert itself. The option's own parser validates the value. */
 const own = (...options: readonly Option[]): FlagRules => {

@@ -6,27 +6,15 @@ import { fieldManager, isUpstreamWrite } from './take-ownership.ts';
 
 const [[partLabel, partValue]] = Object.entries(hubLabel) as [[string, string]];
 
-/**
- * Kinds that are not overwritten when another program made the object. Accounts and Secrets are
- * completed, by whichever program they were made.
- */
-const guarded: ReadonlySet<string> = new Set([
-  'Service',
-  'Deployment',
-  'PodDisruptionBudget',
-  'Ingress',
-  'NetworkPolicy',
-  'Role',
-  'ClusterRole',
-  'ClusterRoleBinding',
-]);
+/** Kinds whose objects are completed when another program made them. Others are not overwritten. */
+const completed: readonly string[] = ['Namespace', 'ServiceAccount', 'Secret', 'RoleBinding'];
 
 /**
  * Why `live` must not be overwritten: another program made it, and it only has the same name.
  * Undefined: it is from the addon or from Cluster Proxy.
  */
 export function nameConflict(live: KubeObject | undefined): string | undefined {
-  if (live === undefined || !guarded.has(live.kind) || isHubObject(live)) return undefined;
+  if (live === undefined || completed.includes(live.kind) || isHubObject(live)) return undefined;
   return `${describeRef(refOf(live))} is in the way: another program made it, so it is not changed; delete it, or give it the label ${partLabel}=${partValue} to let the addon take it over`;
 }
 

@@ -1,4 +1,4 @@
-import { goDurationCheck, klogFlags } from './additional-args-table.ts';
+import { goDurationCheck, ignored, klogFlags, refused } from './additional-args-table.ts';
 import type { FlagRule, FlagRules, ProgramFlag } from './additional-args.ts';
 import { readGoBoolean } from './customized-variables.ts';
 import { oidcReaders, type OidcVariables } from './oidc-variables.ts';
@@ -36,12 +36,6 @@ const kept = (check: TextCheck, names: readonly string[]): FlagRules =>
       { kind: 'mapped', check, to: (value) => ({ name, value }) },
     ]),
   );
-const all = (names: string, rule: FlagRule): FlagRules =>
-  Object.fromEntries(names.split(' ').map((name) => [name, rule]));
-const ignored = (names: string, reason: string, check?: TextCheck): FlagRules =>
-  all(names, { kind: 'ignored', reason, ...(check && { check }) });
-const refused = (names: string, reason: string): FlagRules =>
-  all(names, { kind: 'refused', reason });
 
 /**
  * Rules for every flag of Cluster Proxy's service-proxy. The brokers and the agents do its work, so

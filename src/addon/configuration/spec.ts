@@ -17,9 +17,8 @@ const quantities = { check: checks.quantityCheck };
 const secretKey = { name: objectName, key: { check: checks.secretKeyCheck } };
 
 /**
- * What the CRD does not state. The API server would refuse objects for it. The addon stores them
- * and names the field in the condition Valid instead, so that an update of the CRD breaks nobody's
- * objects.
+ * Rules that the CRD does not state, because the API server would then refuse objects that it
+ * accepted before. The addon reports a wrong field in the condition Valid instead.
  */
 const rules: Rules<ConfigurationSpec> = {
   authentication: {

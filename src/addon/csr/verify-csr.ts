@@ -1,7 +1,7 @@
 import { agentDnsName } from '../../base/names/agent-subject.ts';
 import { CertificateRequest, X509Error } from '../../base/x509/index.ts';
 import type { CertificateSigningRequest } from '../api/certificate-signing-request.ts';
-import { listed } from '../api/fields.ts';
+import { isSameSet, listed } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
 import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
@@ -10,13 +10,7 @@ import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts
  * A request within its registration, by a client that has the private key. Only `verifyCsr` makes
  * this type.
  */
-export interface VerifiedCsr {
-  readonly kind: 'passed';
-  readonly request: CertificateRequest;
-  readonly expirationSeconds: number | undefined;
-}
-
-export type CsrRefusal = ReturnType<typeof refusal>;
+export type VerifiedCsr = Extract<Awaited<ReturnType<typeof verifyCsr>>, { kind: 'passed' }>;
 
 const minRsaBits = 2048;
 const neededUsage = 'client auth';
@@ -34,7 +28,7 @@ export async function verifyCsr(
   csr: CertificateSigningRequest,
   { cluster, driver }: Pick<ManagedClusterAddOn, 'cluster' | 'driver'>,
   registrations: readonly Registration[],
-): Promise<VerifiedCsr | CsrRefusal> {
+) {
   if (!isClusterName(cluster)) {
     return refusal('ForeignSubject', `is for the agent of ${quote(cluster)}: ${aliasAsNameText}`);
   }
@@ -61,7 +55,7 @@ export async function verifyCsr(
     const sentence = `asks for more than the agent of ${cluster} is: ${excess.join('; ')}`;
     return refusal('ForeignSubject', sentence);
   }
-  return { kind: 'passed', request, expirationSeconds: csr.expirationSeconds };
+  return { kind: 'passed', request, expirationSeconds: csr.expirationSeconds } as const;
 }
 
 function read(pem: string): CertificateRequest | X509Error {
@@ -84,7 +78,7 @@ function differences(
     found.push(`its common name is ${quote(commonName)}, not ${quote(registration.user)}`);
   }
   const compare = (what: string, asked: readonly string[], allowed: readonly string[]) => {
-    if (isSameSet(asked, allowed)) return;
+    if (asked.length === allowed.length && isSameSet(asked, allowed)) return;
     found.push(`its ${what} are ${quoteAll(asked)}, not ${quoteAll(allowed)}`);
   };
   compare('organizations', subject.organizations, registration.groups);
@@ -97,14 +91,6 @@ function differences(
   compare('usages beyond those of a client', foreignUsages, []);
   if (!usages.includes(neededUsage)) found.push(`its usages lack ${quote(neededUsage)}`);
   return found;
-}
-
-/** In any order, without duplicates. */
-function isSameSet(asked: readonly string[], allowed: readonly string[]): boolean {
-  return (
-    asked.length === allowed.length &&
-    new Set(asked).symmetricDifference(new Set(allowed)).size === 0
-  );
 }
 
 const quotedLength = 200;

@@ -1,5 +1,5 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { drainTimeoutMs, type ProgramFlag } from '../compat/additional-args.ts';
+import { drainTimeoutMs } from '../compat/additional-args.ts';
 import { clusterSettingsName, userServer } from '../api/names.ts';
 import type { SecretKey } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
@@ -91,28 +91,18 @@ export function brokerArgs(input: BrokerInput): readonly string[] {
     flag('redis-ca', caSecretRef && `${mountPaths.redisCa}${caSecretRef.key}`);
     flag('redis-prefix', prefix);
   }
-  const tls = tlsFlags(input);
-  for (const { name, value } of lastOfEach(configuration.brokerFlags)) {
-    if (!(name in tls)) flag(name, value);
-  }
-  for (const [name, value] of Object.entries(tls)) flag(name, value);
-  return args;
-}
-
-/** The TLS flags, in the order and the form of Cluster Proxy. */
-function tlsFlags({ configuration, tls, hasTlsProfile }: BrokerInput) {
-  const given = (name: string) =>
-    hasTlsProfile ? undefined : configuration.brokerFlags.findLast((flag) => flag.name === name);
-  const suites = given('cipher-suites')?.value ?? tls.cipherSuites.join(',');
-  return {
-    'cipher-suites': suites === '' ? undefined : suites,
-    'tls-min-version': given('tls-min-version')?.value ?? tls.minVersion,
+  // The last value of each flag counts, as in Go.
+  const given = new Map(configuration.brokerFlags.map(({ name, value }) => [name, value]));
+  // The TLS flags come last, in the order and the form of Cluster Proxy.
+  const ofProfile = {
+    'cipher-suites': input.tls.cipherSuites.join(',') || undefined,
+    'tls-min-version': input.tls.minVersion,
   };
-}
-
-/** The last value of each flag, as in Go. */
-function lastOfEach(flags: readonly ProgramFlag[]): readonly ProgramFlag[] {
-  return [...new Map(flags.map((flag) => [flag.name, flag])).values()];
+  for (const [name, value] of given) if (!(name in ofProfile)) flag(name, value);
+  for (const [name, value] of Object.entries(ofProfile)) {
+    flag(name, input.hasTlsProfile ? value : given.get(name) || value);
+  }
+  return args;
 }
 
 /**

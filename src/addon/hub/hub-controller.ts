@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { describeError } from '../../base/error.ts';
 import {
   type Controller,
@@ -26,8 +27,9 @@ import {
   patchStatus,
 } from '../runtime/controller-context.ts';
 import { ObjectWriter, throwFailures } from '../runtime/object-writer.ts';
+import { NamespaceCache } from '../runtime/namespace-cache.ts';
 import type { Observable } from '../runtime/observable.ts';
-import { HubNamespace } from './hub-namespace.ts';
+import { hubCollections, untilHubRead } from './hub-namespace.ts';
 import {
   blockedHubState,
   type HubState,
@@ -70,7 +72,7 @@ interface Reconcile {
  */
 export class HubController {
   readonly #options: HubControllerOptions;
-  readonly #namespace: HubNamespace;
+  readonly #namespace: NamespaceCache;
   readonly #certificates: HubCertificates;
   /**
    * Constant for the life of the process, because the Secret is applied again until the cache has
@@ -85,7 +87,10 @@ export class HubController {
     const log = options.log.child({ controller: 'hub' });
     this.#options = { ...options, log };
     const onChange = () => this.controller.add(proxyConfigurationName);
-    this.#namespace = new HubNamespace({ api: options.api, clock, log: options.log, onChange });
+    this.#namespace = new NamespaceCache({
+      ...{ api: options.api, clock, log: options.log, onChange },
+      collectionsOf: hubCollections,
+    });
     const laggards = rotationLaggards(watches, wallClock);
     this.#certificates = new HubCertificates({ ...this.#options, laggards });
     const always = () => [proxyConfigurationName];
@@ -125,7 +130,9 @@ export class HubController {
     }
     const configuration = parseManagedProxyConfiguration(object);
     try {
-      await this.#namespace.follow(configuration.spec.proxyServer.namespace, signal);
+      const { namespace } = configuration.spec.proxyServer;
+      this.#namespace.follow(namespace);
+      await untilHubRead(this.#namespace, namespace, this.#options.clock, signal);
     } catch (thrown) {
       if (!signal.aborted) await this.#reportUnreadable(object, describeError(thrown), signal);
       throw thrown;
@@ -157,7 +164,9 @@ export class HubController {
       const reason = formatProblems(problems) || 'it is being deleted';
       log.warn('ManagedProxyConfiguration not applied, running objects stay', { reason });
     }
-    await this.#takeOwnership(reconcile);
+    for (const { ref, patch } of plan.takeOwnership) {
+      await this.#options.api.patch(ref, patch, { signal });
+    }
     const [namespace, ...others] = plan.apply;
     if (namespace !== undefined) await this.#apply(namespace, writer);
     // Certificates are renewed even while the configuration has problems, because their age does
@@ -170,18 +179,8 @@ export class HubController {
           paused: problems.length > 0 && state.value.fleet === undefined,
         });
     for (const object of others) await this.#apply(object, writer);
-    for (const { kind, name, namespace: where } of plan.remove) {
-      const live = findObject(this.#namespace.objects, kind, name, where);
-      if (live !== undefined) await writer.delete(live);
-    }
+    for (const live of plan.remove) await writer.delete(live);
     return certificates;
-  }
-
-  async #takeOwnership({ plan, signal }: Reconcile): Promise<void> {
-    for (const { ref, patch } of plan.takeOwnership) {
-      const live = findObject(this.#namespace.objects, ref.kind, ref.name, ref.namespace);
-      if (nameConflict(live) === undefined) await this.#options.api.patch(ref, patch, { signal });
-    }
   }
 
   async #apply(object: KubeObject, writer: ObjectWriter): Promise<void> {
@@ -217,7 +216,7 @@ export class HubController {
     const before = parseConditions(fields(object['status'])['conditions']);
     const now = condition('HubApplied', false, 'CannotRead', message);
     const conditions = withConditions(before, [now], this.#nowMs);
-    if (conditions === before) return;
+    if (isDeepStrictEqual(conditions, before)) return;
     await patchStatus(this.#options.api, object, { conditions }, signal);
   }
 

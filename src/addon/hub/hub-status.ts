@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import {
   condition,
@@ -38,7 +39,8 @@ export function nextStatus(current: unknown, observed: HubStatusObserved) {
   const before = parseConditions(fields(current)['conditions']);
   const conditions = withConditions(before, wantedConditions(observed), nowMs);
   const isSame =
-    conditions === before && integer(fields(current)['lastObservedGeneration']) === generation;
+    isDeepStrictEqual(conditions, before) &&
+    fields(current)['lastObservedGeneration'] === generation;
   return isSame ? undefined : { lastObservedGeneration: generation, conditions };
 }
 

@@ -1,8 +1,8 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { refOf } from '../../kube/client/kube-ref.ts';
 import type { FieldProblem } from '../api/field-problem.ts';
 import { hubLabel } from '../api/names.ts';
 import { findObject, findSame } from '../api/objects.ts';
+import { nameConflict } from '../compat/name-conflict.ts';
 import { ownershipPatches } from '../compat/take-ownership.ts';
 import type { RedisSpec } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
@@ -74,7 +74,10 @@ export function planHub(observed: HubObserved) {
     /** For server-side apply with force, in this order. */
     apply,
     /** Live objects with fields of other owners that the addon takes over before `apply`. */
-    takeOwnership: ownershipPatches(apply, objects),
+    takeOwnership: ownershipPatches(
+      apply.filter((object) => nameConflict(findSame(objects, object)) === undefined),
+      objects,
+    ),
     /** Live objects to delete after `apply`. */
     remove: isHeld ? [] : unwanted(observed, apply),
     entrypoint: resolveEntrypoint(configuration, objects),
@@ -131,6 +134,5 @@ function unwanted({ configuration, objects }: HubObserved, wanted: readonly Kube
     .filter((object) => object.kind === 'RoleBinding' || !isOurs(object));
   return [...new Set([...objects.filter(isStale), ...upstream])]
     .filter((object) => findSame(wanted, object) === undefined)
-    .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
-    .map(refOf);
+    .filter(({ metadata }) => metadata.deletionTimestamp === undefined);
 }

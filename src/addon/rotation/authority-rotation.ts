@@ -40,16 +40,6 @@ export type FindLaggards = (now: {
   readonly bundlePem: string;
 }) => readonly string[];
 
-/** The end of a stage. */
-export interface RotationWait {
-  /** The end of its own time. */
-  readonly until: Date;
-  /** When the stage ends even if laggards are left. */
-  readonly atLatest: Date;
-  /** Names of clusters. */
-  readonly laggards: readonly string[];
-}
-
 export interface AuthoritySpec extends SignerSecret {
   readonly commonName: string;
   readonly kind: AuthorityKind;
@@ -64,160 +54,147 @@ export interface AuthoritySpec extends SignerSecret {
   readonly leaves: readonly Certificate[];
 }
 
-export type AuthorityPlan = Readonly<Awaited<ReturnType<AuthorityRotation['plan']>>>;
+export type AuthorityPlan = Readonly<Awaited<ReturnType<typeof planRotation>>>;
 
 /**
- * The rotation of a CA. Its whole state is in the two Secrets, so a new process continues where
- * another was interrupted. The waiting time counts from when the bundle was stored.
+ * Plans the rotation of a CA, and moves it to the next stage when it is time. Its whole state is in
+ * the two Secrets, so a new process continues where another was interrupted. The waiting time
+ * counts from when the bundle was stored.
+ *
+ * @throws X509Error the Secret of the CA cannot be read. A new CA would cut off every agent, so a
+ *   person must decide.
  */
-export class AuthorityRotation {
-  readonly #spec: AuthoritySpec;
+export async function planRotation(spec: AuthoritySpec) {
+  const { now, paused } = spec;
+  const read = await readState(spec);
+  const begun = paused ? read : await begin(read, spec);
+  const state = paused ? read : await advance(begun, spec);
+  const stage = stageOf(state);
+  const trustedSince = storedSince(state, spec) ?? now;
+  const wait = stage === 'steady' || paused ? undefined : waitFor(state, trustedSince, spec);
+  return {
+    stage,
+    /** Undefined: the stage is `steady`, or the rotation is paused. */
+    wait,
+    /** Clusters for which the previous stage waited for a day, and which it then left behind. */
+    skippedLaggards: stage === stageOf(begun) ? [] : laggardsIn(begun, spec),
+    /** The CA that signs. */
+    signing: state.signing,
+    /** PEM of all trusted CAs, the signing one first. */
+    bundlePem: bundleOf(state, now),
+    /** The time since which the bundle has been like this. */
+    trustedSince,
+    /** The Secret with the CA, for server-side apply. */
+    secret: authoritySecret(state, spec),
+    lookAgainAt: lookAgainAt(state, wait, spec),
+  };
+}
 
-  constructor(spec: AuthoritySpec) {
-    this.#spec = spec;
-  }
+async function readState(spec: AuthoritySpec): Promise<AuthorityState> {
+  const state = spec.signer && (await readAuthorityState(spec.signer));
+  const isValid = state !== undefined && state.signing.certificate.notAfter > spec.now;
+  return isValid ? state : await recover(spec);
+}
 
-  /**
-   * Plans the rotation, and moves it to the next stage when it is time.
-   *
-   * @throws X509Error the Secret of the CA cannot be read. A new CA would cut off every agent, so a
-   *   person must decide.
-   */
-  async plan() {
-    const { now, paused } = this.#spec;
-    const read = await this.#read();
-    const begun = paused ? read : await this.#begin(read);
-    const state = paused ? read : await this.#advance(begun);
-    const stage = stageOf(state);
-    const trustedSince = this.#trustedSince(state) ?? now;
-    const wait = stage === 'steady' || paused ? undefined : this.#waitFor(state, trustedSince);
-    return {
-      stage,
-      /** Undefined: the stage is `steady`, or the rotation is paused. */
-      wait,
-      /** Clusters for which the previous stage waited for a day, and which it then left behind. */
-      skippedLaggards: stage === stageOf(begun) ? [] : this.#laggards(begun),
-      /** The CA that signs. */
-      signing: state.signing,
-      /** PEM of all trusted CAs, the signing one first. */
-      bundlePem: bundleOf(state, now),
-      /** The time since which the bundle has been like this. */
-      trustedSince,
-      /** The Secret with the CA, for server-side apply. */
-      secret: authoritySecret(state, this.#spec),
-      lookAgainAt: this.#lookAgainAt(state, wait),
-    };
-  }
+/**
+ * Makes a new CA at once when there is none. The CAs in the bundle stay trusted, because
+ * certificates of the lost CA are in use.
+ */
+async function recover(spec: AuthoritySpec): Promise<AuthorityState> {
+  const previous = await readBundle(textIn(spec.bundle, 'ca.crt'));
+  const isFirst = previous.length === 0;
+  return {
+    signing: await newAuthority(spec, isFirst),
+    next: undefined,
+    previous,
+    reason: isFirst ? undefined : 'recovery',
+    rotatedFor: annotationOf(spec.signer, annotations.rotateCa),
+    reissuedSince: undefined,
+  };
+}
 
-  async #read(): Promise<AuthorityState> {
-    const { signer, now } = this.#spec;
-    if (signer === undefined) return await this.#recover();
-    const state = await readAuthorityState(signer);
-    const isExpired = state.signing.certificate.notAfter <= now;
-    return isExpired ? await this.#recover() : state;
-  }
+/** Each CA has its own name, because programs find the issuer of a certificate by name first. */
+async function newAuthority({ commonName, kind, now }: AuthoritySpec, isFirst = false) {
+  const suffix = isFirst ? '' : `@${Math.floor(now.getTime() / 1000)}`;
+  return await makeAuthority(`${commonName}${suffix}`, kind, now);
+}
 
-  /**
-   * Makes a new CA at once when there is none. The CAs in the bundle stay trusted, because
-   * certificates of the lost CA are in use.
-   */
-  async #recover(): Promise<AuthorityState> {
-    const { bundle, signer } = this.#spec;
-    const previous = await readBundle(textIn(bundle, 'ca.crt'));
-    const isFirst = previous.length === 0;
-    return {
-      signing: await this.#makeAuthority(isFirst),
-      next: undefined,
-      previous,
-      reason: isFirst ? undefined : 'recovery',
-      rotatedFor: annotationOf(signer, annotations.rotateCa),
-      reissuedSince: undefined,
-    };
-  }
+/** Begins a rotation that is due, unless one is under way. */
+async function begin(state: AuthorityState, spec: AuthoritySpec): Promise<AuthorityState> {
+  if (stageOf(state) !== 'steady') return state;
+  const asked = annotationOf(spec.signer, annotations.rotateCa);
+  // A requested rotation begins again when its next CA was lost.
+  const isAsked =
+    (asked !== undefined && asked !== state.rotatedFor) || state.reason === 'requested';
+  if (!isAsked && spec.now < renewAt(state.signing.certificate)) return state;
+  const reason = isAsked ? 'requested' : 'age';
+  const next = await newAuthority(spec);
+  return { ...state, next, reason, rotatedFor: asked ?? state.rotatedFor };
+}
 
-  /** Each CA has its own name, because programs find the issuer of a certificate by name first. */
-  async #makeAuthority(isFirst: boolean): Promise<Authority> {
-    const { commonName, kind, now } = this.#spec;
-    const suffix = isFirst ? '' : `@${Math.floor(now.getTime() / 1000)}`;
-    return await makeAuthority(`${commonName}${suffix}`, kind, now);
-  }
+/** Moves to the next stage when the current one has lasted long enough. */
+async function advance(state: AuthorityState, spec: AuthoritySpec): Promise<AuthorityState> {
+  const { signing, next } = state;
+  if (stageOf(state) === 'retiring') return await retire(state, spec);
+  if (next === undefined || !isOver(state, spec)) return state;
+  const previous = [signing.certificate, ...state.previous];
+  return { ...state, signing: next, next: undefined, previous };
+}
 
-  /** Begins a rotation that is due, unless one is under way. */
-  async #begin(state: AuthorityState): Promise<AuthorityState> {
-    if (stageOf(state) !== 'steady') return state;
-    const asked = annotationOf(this.#spec.signer, annotations.rotateCa);
-    // A requested rotation begins again when its next CA was lost.
-    const isAsked =
-      (asked !== undefined && asked !== state.rotatedFor) || state.reason === 'requested';
-    if (!isAsked && this.#spec.now < renewAt(state.signing.certificate)) return state;
-    const reason = isAsked ? 'requested' : 'age';
-    const next = await this.#makeAuthority(false);
-    return { ...state, next, reason, rotatedFor: asked ?? state.rotatedFor };
-  }
+/**
+ * Removes the previous CA when its certificates have been unused, and the new CA trusted, for
+ * long enough.
+ */
+async function retire(state: AuthorityState, spec: AuthoritySpec): Promise<AuthorityState> {
+  const { certificate } = state.signing;
+  const areReissued = await Promise.all(spec.leaves.map((leaf) => leaf.isIssuedBy(certificate)));
+  if (areReissued.includes(false)) return { ...state, reissuedSince: undefined };
+  const unused = { ...state, reissuedSince: state.reissuedSince ?? spec.now };
+  if (!isOver(unused, spec)) return unused;
+  return { ...state, previous: [], reason: undefined, reissuedSince: undefined };
+}
 
-  /** Moves to the next stage when the current one has lasted long enough. */
-  async #advance(state: AuthorityState): Promise<AuthorityState> {
-    const { signing, next } = state;
-    if (stageOf(state) === 'retiring') return await this.#retire(state);
-    if (next === undefined || !this.#isOver(state)) return state;
-    const previous = [signing.certificate, ...state.previous];
-    return { ...state, signing: next, next: undefined, previous };
-  }
+/** Whether the stage has lasted long enough. */
+function isOver(state: AuthorityState, spec: AuthoritySpec): boolean {
+  const trustedSince = storedSince(state, spec);
+  if (trustedSince === undefined) return false;
+  const { until, atLatest, laggards } = waitFor(state, trustedSince, spec);
+  return spec.now >= (laggards.length > 0 ? atLatest : until);
+}
 
-  /**
-   * Removes the previous CA when its certificates have been unused, and the new CA trusted, for
-   * long enough.
-   */
-  async #retire(state: AuthorityState): Promise<AuthorityState> {
-    const { certificate } = state.signing;
-    const { leaves, now } = this.#spec;
-    const areReissued = await Promise.all(leaves.map((leaf) => leaf.isIssuedBy(certificate)));
-    if (areReissued.includes(false)) return { ...state, reissuedSince: undefined };
-    const unused = { ...state, reissuedSince: state.reissuedSince ?? now };
-    if (!this.#isOver(unused)) return unused;
-    return { ...state, previous: [], reason: undefined, reissuedSince: undefined };
-  }
+/** The end of the current stage. */
+function waitFor(state: AuthorityState, trustedSince: Date, spec: AuthoritySpec) {
+  const { distributeMs, retireMs } = minimumWaits[state.reason === 'age' ? 'age' : 'requested'];
+  const ownTimeMs = stageOf(state) === 'distributing' ? distributeMs : retireMs;
+  const fromMs = Math.max(trustedSince.getTime(), state.reissuedSince?.getTime() ?? 0);
+  const until = new Date(fromMs + ownTimeMs);
+  const atLatest = new Date(until.getTime() + maxExtraWaitMs);
+  /** `until` is the end of its own time. It ends `atLatest` even if laggards are left. */
+  return { until, atLatest, laggards: laggardsIn(state, spec) };
+}
 
-  /** Whether the stage has lasted long enough. */
-  #isOver(state: AuthorityState): boolean {
-    const trustedSince = this.#trustedSince(state);
-    if (trustedSince === undefined) return false;
-    const { until, atLatest, laggards } = this.#waitFor(state, trustedSince);
-    return this.#spec.now >= (laggards.length > 0 ? atLatest : until);
-  }
+function laggardsIn(state: AuthorityState, { laggards, now }: AuthoritySpec): readonly string[] {
+  const { signing } = state;
+  return laggards[stageOf(state)]?.({ signing, bundlePem: bundleOf(state, now) }) ?? [];
+}
 
-  /** The end of the current stage. */
-  #waitFor(state: AuthorityState, trustedSince: Date): RotationWait {
-    const { distributeMs, retireMs } = minimumWaits[state.reason === 'age' ? 'age' : 'requested'];
-    const ownTimeMs = stageOf(state) === 'distributing' ? distributeMs : retireMs;
-    const fromMs = Math.max(trustedSince.getTime(), state.reissuedSince?.getTime() ?? 0);
-    const until = new Date(fromMs + ownTimeMs);
-    const atLatest = new Date(until.getTime() + maxExtraWaitMs);
-    return { until, atLatest, laggards: this.#laggards(state) };
-  }
+/**
+ * The time since which the stored bundle has been that of `state`. Undefined: it is another
+ * bundle, or the time is not known.
+ */
+function storedSince(state: AuthorityState, { bundle, now }: AuthoritySpec): Date | undefined {
+  const isStored = textIn(bundle, 'ca.crt') === bundleOf(state, now);
+  return isStored ? timeIn(bundle, annotations.trustedSince) : undefined;
+}
 
-  #laggards(state: AuthorityState): readonly string[] {
-    const { laggards, now } = this.#spec;
-    const { signing } = state;
-    return laggards[stageOf(state)]?.({ signing, bundlePem: bundleOf(state, now) }) ?? [];
-  }
-
-  /**
-   * The time since which the stored bundle has been that of `state`. Undefined: it is another
-   * bundle, or the time is not known.
-   */
-  #trustedSince(state: AuthorityState): Date | undefined {
-    const { bundle, now } = this.#spec;
-    const isStored = textIn(bundle, 'ca.crt') === bundleOf(state, now);
-    return isStored ? timeIn(bundle, annotations.trustedSince) : undefined;
-  }
-
-  #lookAgainAt(state: AuthorityState, wait: RotationWait | undefined): Date {
-    const { now, paused } = this.#spec;
-    if (paused) return new Date(now.getTime() + hourMs);
-    if (wait === undefined) return renewAt(state.signing.certificate);
-    const soonMs = now.getTime() + laggardsIntervalMs;
-    // The laggards may have followed by then.
-    return new Date(wait.laggards.length > 0 ? soonMs : Math.max(wait.until.getTime(), soonMs));
-  }
+function lookAgainAt(
+  state: AuthorityState,
+  wait: ReturnType<typeof waitFor> | undefined,
+  { now, paused }: AuthoritySpec,
+): Date {
+  if (paused) return new Date(now.getTime() + hourMs);
+  if (wait === undefined) return renewAt(state.signing.certificate);
+  const soonMs = now.getTime() + laggardsIntervalMs;
+  // The laggards may have followed by then.
+  return new Date(wait.laggards.length > 0 ? soonMs : Math.max(wait.until.getTime(), soonMs));
 }

@@ -1,3 +1,4 @@
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { find } from '../../kube/client/kube-ref.ts';
 import { findSame } from '../api/objects.ts';
 import { isHubObject } from '../compat/name-conflict.ts';
@@ -101,15 +102,15 @@ export class HubCertificates {
     });
     for (const { secret, sentence } of plan.problems) writer.fail(`Secret ${secret}`, sentence);
     const live = Object.values(observed).filter((secret) => secret !== undefined);
-    const stored = new Set<string>();
+    const stored = new Map<string, KubeObject>();
     // The first failure ends it, so that no certificate is used before it is trusted.
     for (const secret of plan.secrets) {
       if (!(await writer.apply(secret, findSame(live, secret)))) break;
-      stored.add(secret.metadata.name);
+      stored.set(secret.metadata.name, secret);
     }
     if (stored.size === plan.secrets.length) this.#logRotations(plan, secretNames);
     const isStored = (key: keyof SecretNames) => stored.has(secretNames[key]);
-    const { konnectivity, agents, leaves, lookAgainAt } = plan;
+    const { konnectivity, agents, lookAgainAt } = plan;
     const seen = textIn(observed.serverCa, 'ca.crt');
     return {
       /**
@@ -120,14 +121,15 @@ export class HubCertificates {
       agents: isStored('agentSigner') && isStored('agentCa') ? agents : undefined,
       /** PEM of the CAs by which agents trust brokers. Undefined: there are none. */
       caBundle: isStored('serverCa') ? konnectivity?.bundlePem : seen,
-      expiries: await expiriesOf(leaves, found, isStored),
+      expiries: await expiriesOf((leaf) => stored.get(secretNames[leaf]) ?? found[leaf]),
       lookAgainAt,
     };
   }
 
   /** When the existing certificates expire. */
   async expiries(configuration: ManagedProxyConfiguration, signal: AbortSignal) {
-    return await expiriesOf({}, await this.#observe(configuration, signal), () => false);
+    const observed = await this.#observe(configuration, signal);
+    return await expiriesOf((leaf) => observed[leaf]);
   }
 
   /** Logs each new stage of a rotation, and the clusters that it left behind. */
@@ -181,16 +183,11 @@ function withoutForeign(found: ObservedCertificates): ObservedCertificates {
   return { signer, agentSigner, ...Object.fromEntries(own) };
 }
 
-/** When the certificates expire: the planned ones that were stored, or else the existing ones. */
 async function expiriesOf(
-  leaves: CertificatesPlan['leaves'],
-  observed: ObservedCertificates,
-  isStored: (leaf: keyof SecretNames) => boolean,
+  secretOf: (leaf: LeafName) => KubeObject | undefined,
 ): Promise<CertificateExpiries> {
   const expiries = leafNames.map(async (leaf) => {
-    const planned = isStored(leaf) ? leaves[leaf]?.certificate : undefined;
-    const certificate = planned ?? (await leafIn(observed[leaf]));
-    return [leaf, certificate?.notAfter.getTime()] as const;
+    return [leaf, (await leafIn(secretOf(leaf)))?.notAfter.getTime()] as const;
   });
   return Object.fromEntries(await Promise.all(expiries)) as CertificateExpiries;
 }

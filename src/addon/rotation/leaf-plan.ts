@@ -8,6 +8,7 @@ import {
   type Purpose,
   publicKeyDerOf,
 } from '../../base/x509/index.ts';
+import { isSameSet } from '../api/fields.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type Authority, readable, readPair } from './authority.ts';
 import { leafLifetimeMs, renewAt, validity } from './lifetimes.ts';
@@ -79,9 +80,8 @@ async function reissueReason(
 }
 
 function sameNames(has: AlternativeNames, wanted: HubNames): boolean {
-  const same = (left: readonly string[], right: readonly string[]): boolean =>
-    new Set(left).symmetricDifference(new Set(right)).size === 0;
-  return same(has.dns, wanted.dns) && same(has.ips.map(address), wanted.ips.map(address));
+  const { dns, ips } = wanted;
+  return isSameSet(has.dns, dns) && isSameSet(has.ips.map(address), ips.map(address));
 }
 
 /** One spelling for each address: IPv6 has several. */

@@ -6,7 +6,7 @@ import {
   type AuthorityPlan,
   type AuthoritySpec,
   type FindLaggards,
-  AuthorityRotation,
+  planRotation,
 } from './authority-rotation.ts';
 import { type HubNames, type LeafPlan, leafIn, planLeaf } from './leaf-plan.ts';
 import { dayMs, earliest } from './lifetimes.ts';
@@ -30,15 +30,15 @@ export interface CertificatesSpec {
   /** The names of the user-server. Undefined: its certificate is not ours. */
   readonly userServerNames?: HubNames | undefined;
   /**
-   * Default: rotations go on and begin. True: they stay where they are, because nobody can tell the
-   * clusters.
+   * Default: rotations begin and continue. True: rotations keep their stages, because clusters
+   * cannot learn of changes.
    */
   readonly paused?: boolean | undefined;
   /** Names of Secrets, where they are not the usual ones. */
   readonly secretNames?: Partial<SecretNames> | undefined;
   /**
-   * Goes onto the Secrets in the hub's namespace. Those of the CAs belong to nobody: they outlive
-   * an uninstall, as they always have.
+   * For the Secrets in the hub's namespace. The Secrets of the CAs have no owner, so they remain
+   * after an uninstall, as with Cluster Proxy.
    */
   readonly metadata?: Pick<ObjectMeta, 'labels' | 'ownerReferences'> | undefined;
   /** Called only in stages that wait for clusters. */
@@ -116,8 +116,7 @@ export async function planCertificates(observed: ObservedCertificates, spec: Cer
     if (spec.names === undefined && !isThere) return undefined;
     const where = { namespace: signerNamespace, name: names[signer] };
     try {
-      const rotation = new AuthorityRotation({ ...where, ...constant, ...more, ...seen, now });
-      return await rotation.plan();
+      return await planRotation({ ...where, ...constant, ...more, ...seen, now });
     } catch (thrown) {
       if (!(thrown instanceof X509Error)) throw thrown;
       const secret = `${where.namespace}/${where.name}`;

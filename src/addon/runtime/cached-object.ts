@@ -1,20 +1,16 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
 import { fields, items, present } from '../api/fields.ts';
 import { annotations } from '../api/names.ts';
 import { contentHash } from '../api/spec-hash.ts';
-
-/** A cached object with only the fields that are used. `fingerprint` identifies the rest. */
-export interface CachedObject extends KubeObject {
-  readonly fingerprint: string;
-}
 
 /**
  * Identifies the content of an object, without its status and the metadata that the API server
  * maintains. Equal fingerprints mean that no program has edited the object in between.
  */
 export function fingerprintOf(object: KubeObject): string {
-  if (isKept(object)) return object.fingerprint;
-  const { metadata, status: _, ...content } = object;
+  const { metadata, status: _, fingerprint, ...content } = object;
+  if (typeof fingerprint === 'string') return fingerprint;
   const { labels, annotations, ownerReferences, finalizers } = metadata;
   return contentHash({
     ...content,
@@ -22,8 +18,8 @@ export function fingerprintOf(object: KubeObject): string {
   });
 }
 
-/** Keeps metadata and fingerprint. That saves kilobytes for each of thousands of objects. */
-export function trimToFingerprint(object: KubeObject): CachedObject {
+/** Keeps metadata, and `fingerprint` instead of the rest. That saves kilobytes for each of thousands of objects. */
+export function trimToFingerprint(object: KubeObject): KubeObject {
   const { apiVersion, kind, metadata } = object;
   return { apiVersion, kind, metadata: shortMeta(metadata), fingerprint: fingerprintOf(object) };
 }
@@ -31,7 +27,7 @@ export function trimToFingerprint(object: KubeObject): CachedObject {
 /**
  * Keeps a ManifestWork without its manifests and without the feedback values from the work agent.
  */
-export function trimManifestWork(object: KubeObject): CachedObject {
+export function trimManifestWork(object: KubeObject): KubeObject {
   const { conditions, resourceStatus } = fields(object['status']);
   const manifests = items(fields(resourceStatus)['manifests']).map(
     ({ resourceMeta, conditions }) => {
@@ -46,7 +42,7 @@ export function trimManifestWork(object: KubeObject): CachedObject {
     ...kept,
     metadata: {
       ...kept.metadata,
-      ...(generation !== undefined && { generation }),
+      ...present({ generation }),
       ...(mark !== undefined && { annotations: { [annotations.caBundle]: mark } }),
     },
     status: { conditions, resourceStatus: { manifests } },
@@ -71,16 +67,10 @@ const lastApplied = 'kubectl.kubernetes.io/last-applied-configuration';
 
 /** Whether two cached objects are equal except for their resourceVersion. */
 export function isSameButVersion(a: KubeObject | undefined, b: KubeObject | undefined): boolean {
-  return a !== undefined && b !== undefined && contentHash(plain(a)) === contentHash(plain(b));
-}
-
-function plain({ metadata, ...rest }: KubeObject): object {
-  const { resourceVersion: _, ...others } = metadata;
-  return { ...rest, metadata: others };
-}
-
-function isKept(object: KubeObject): object is CachedObject {
-  return typeof object['fingerprint'] === 'string';
+  const plain = (object: KubeObject) => {
+    return { ...object, metadata: { ...object.metadata, resourceVersion: '' } };
+  };
+  return a !== undefined && b !== undefined && isDeepStrictEqual(plain(a), plain(b));
 }
 
 function shortMeta(metadata: ObjectMeta): ObjectMeta {

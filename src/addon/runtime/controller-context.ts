@@ -1,6 +1,7 @@
+import { isDeepStrictEqual } from 'node:util';
 import { Controller, type ControllerOptions } from '../../kube/controllers/controller.ts';
 import type { KubeApi } from '../../kube/client/kube-api.ts';
-import type { KubeObject } from '../../kube/client/kube-object.ts';
+import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
 import { refOf } from '../../kube/client/kube-ref.ts';
 import type { Fields } from '../api/fields.ts';
 import type { AddonContext } from './addon-context.ts';
@@ -45,7 +46,7 @@ export async function patchStatus(
  * A JSON merge patch of the subresource `status`. The API server refuses it when the object has
  * changed since it was read.
  *
- * @param next fields of the status; a field is unchanged when it is the same value as before
+ * @param next fields of the status
  * @returns undefined when nothing changes
  */
 export function statusPatch(
@@ -53,10 +54,11 @@ export function statusPatch(
     uid,
     resourceVersion,
     status,
-  }: Readonly<Record<'uid' | 'resourceVersion', string>> & { readonly status: Fields },
+  }: Pick<ObjectMeta, 'uid' | 'resourceVersion'> & { readonly status: Fields },
   next: Fields,
 ): Fields | undefined {
-  const changed = Object.entries(next).filter(([key, value]) => value !== status[key]);
+  const isChanged = ([key, value]: [string, unknown]) => !isDeepStrictEqual(value, status[key]);
+  const changed = Object.entries(next).filter(isChanged);
   if (changed.length === 0) return undefined;
   return { metadata: { uid, resourceVersion }, status: Object.fromEntries(changed) };
 }

@@ -1,6 +1,12 @@
 import { Informer, type InformerOptions } from '../../kube/controllers/informer.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { parseConfigReference, parseConfigReferent } from '../api/config-reference.ts';
+import {
+  type ConfigLookup,
+  type ConfigState,
+  isSameKind,
+  parseConfigReference,
+  parseConfigReferent,
+} from '../api/config-reference.ts';
 import { fields, items } from '../api/fields.ts';
 import { parseManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { parseManagedCluster } from '../api/managed-cluster.ts';
@@ -14,6 +20,7 @@ import {
   proxyConfigurationName,
   tlsProfileName,
 } from '../api/names.ts';
+import { specHash } from '../api/spec-hash.ts';
 import { trimToFingerprint, trimManagedCluster, trimManifestWork } from './cached-object.ts';
 import type { AddonContext } from './addon-context.ts';
 
@@ -39,7 +46,7 @@ export type Watches = Readonly<ReturnType<typeof watchHub>>;
 
 /**
  * Cached copies of all objects that agents depend on, except those in the namespace of the brokers
- * (`HubNamespace`).
+ * (`NamespaceCache`).
  */
 export function watchHub({ api, clock, log, addonVersion, ...where }: WatchesOptions) {
   const { namespace, signerNamespace, signerSecrets } = where;
@@ -61,12 +68,13 @@ export function watchHub({ api, clock, log, addonVersion, ...where }: WatchesOpt
   const access = { ...ofCluster, keep: trimToFingerprint };
   // Keys are not cached. A reconcile reads them from the API server.
   const signer = { namespace: signerNamespace, keep: trimToFingerprint };
+  const ofAddon = named(proxyConfigurationName);
+  const configurations = watch(configurationApiVersion, configurationKind, ofAddon);
+  const deploymentConfigs = watch(addon, 'AddOnDeploymentConfig', {});
   return {
-    configurations: watch(
-      configurationApiVersion,
-      configurationKind,
-      named(proxyConfigurationName),
-    ),
+    configurations,
+    deploymentConfigs,
+    findConfig: configLookup({ configurations, deploymentConfigs }),
     tlsProfiles: watch('v1', 'ConfigMap', { namespace, ...named(tlsProfileName) }),
     signers: signerSecrets.map((name) => watch('v1', 'Secret', { ...signer, ...named(name) })),
     managementAddOns: watch(addon, 'ClusterManagementAddOn', named(addonName)),
@@ -77,7 +85,6 @@ export function watchHub({ api, clock, log, addonVersion, ...where }: WatchesOpt
     clusters: watch('cluster.open-cluster-management.io/v1', 'ManagedCluster', {
       keep: trimManagedCluster,
     }),
-    deploymentConfigs: watch(addon, 'AddOnDeploymentConfig', {}),
     works: watch('work.open-cluster-management.io/v1', 'ManifestWork', {
       ...labelled,
       keep: trimManifestWork,
@@ -94,6 +101,26 @@ export function watchHub({ api, clock, log, addonVersion, ...where }: WatchesOpt
     async run(signal: AbortSignal): Promise<void> {
       await Promise.all(all.map((informer) => informer.run(signal)));
     },
+  };
+}
+
+/** Looks up configurations in caches. Each object is hashed once for all clusters. */
+function configLookup(caches: {
+  readonly configurations: Informer;
+  readonly deploymentConfigs: Informer;
+}): ConfigLookup {
+  const known = new WeakMap<KubeObject, ConfigState>();
+  return (config) => {
+    const object = isSameKind(config, configKinds.proxyConfiguration)
+      ? caches.configurations.get(config.name)
+      : caches.deploymentConfigs.get(`${config.namespace}/${config.name}`);
+    if (object === undefined) return undefined;
+    let state = known.get(object);
+    if (state === undefined) {
+      state = { generation: object.metadata.generation ?? 0, specHash: specHash(object) };
+      known.set(object, state);
+    }
+    return state;
   };
 }
 

@@ -21,7 +21,7 @@ export class Certificate {
   readonly alternativeNames: AlternativeNames;
   readonly notBefore: Date;
   readonly notAfter: Date;
-  /** Whether the certificate may issue others. */
+  /** Whether the certificate is one of a CA. */
   readonly isAuthority: boolean;
   readonly purposes: readonly Purpose[];
   readonly #certificate: x509.X509Certificate;
@@ -74,7 +74,7 @@ export class Certificate {
     try {
       return await this.#certificate.verify({ publicKey: issuer.publicKey, signatureOnly: true });
     } catch {
-      // The signature is of another kind than the key.
+      // The signature's algorithm does not fit the key.
       return false;
     }
   }

@@ -1,12 +1,12 @@
 import type { KubeObject } from '../client/kube-object.ts';
 import { keyOf } from '../client/kube-ref.ts';
 
-/** For each index, a function that returns an object's values. */
+/** The indexes by name. Each function returns the values under which an object is found. */
 export type Indexers<T extends KubeObject> = Readonly<
   Record<string, (object: T) => readonly string[]>
 >;
 
-/** Objects by key and by values of indexes. */
+/** Holds objects by key, and finds them by the values of indexes. */
 export class ObjectStore<T extends KubeObject> {
   readonly #objects = new Map<string, T>();
   readonly #indexers: Indexers<T>;
@@ -40,7 +40,7 @@ export class ObjectStore<T extends KubeObject> {
     return Array.from(values.get(value) ?? [], (key) => this.#objects.get(key)!);
   }
 
-  /** @returns the object before */
+  /** @returns the object that had the key before */
   set(object: T): T | undefined {
     const key = keyOf(object);
     const old = this.delete(key);

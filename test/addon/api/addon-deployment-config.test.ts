@@ -1,18 +1,22 @@
 import { describe, expect, it } from 'vitest';
 import {
-  parseAddOnDeploymentConfig,
   findDeploymentConfig,
   installNamespaceOf,
 } from '../../../src/addon/api/addon-deployment-config.ts';
 import { addOn, deploymentConfigReference, proxyConfigurationReference } from './ocm-objects.ts';
 
-const config = (spec: object) =>
-  parseAddOnDeploymentConfig({
-    apiVersion: 'addon.open-cluster-management.io/v1alpha1',
-    kind: 'AddOnDeploymentConfig',
-    metadata: { name: 'deploy', namespace: 'config' },
-    spec,
-  });
+const cacheWith = (spec: object) =>
+  new Map([
+    [
+      'config/deploy',
+      {
+        apiVersion: 'addon.open-cluster-management.io/v1alpha1',
+        kind: 'AddOnDeploymentConfig',
+        metadata: { name: 'deploy', namespace: 'config' },
+        spec,
+      },
+    ],
+  ]);
 
 const referring = addOn({
   status: { configReferences: [proxyConfigurationReference, deploymentConfigReference] },
@@ -21,9 +25,7 @@ const referring = addOn({
 describe('the install namespace', () => {
   const namespaceFor = (addon: typeof referring, spec?: object) =>
     installNamespaceOf(
-      findDeploymentConfig(addon, (namespace, name) =>
-        spec !== undefined && `${namespace}/${name}` === 'config/deploy' ? config(spec) : undefined,
-      ),
+      findDeploymentConfig(addon, spec === undefined ? new Map() : cacheWith(spec)),
       'default-ns',
     );
 
@@ -39,7 +41,7 @@ describe('the install namespace', () => {
 
   it('The install namespace is not guessed if the configuration is missing', () => {
     expect(namespaceFor(referring)).toBeUndefined();
-    expect(findDeploymentConfig(referring, () => undefined)).toEqual({
+    expect(findDeploymentConfig(referring, new Map())).toEqual({
       kind: 'missing',
       message:
         'ManagedClusterAddOn cluster1/cluster-proxy refers to AddOnDeploymentConfig config/deploy, which does not exist; create it or remove the reference',

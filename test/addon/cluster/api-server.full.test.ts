@@ -64,10 +64,10 @@ describeWith({ programs }, 'the addon on a real API server', ({ programs }) => {
     name: string,
     tunnel = { namespace: 'hub', name: portForwardRoleName, owner },
   ) => {
-    const { addon, cluster } = await observed(name);
+    const { addon } = await observed(name);
     const known = hubSubject(addon);
     if (known.kind !== 'known') throw new Error(known.message);
-    return hubAccess(cluster, addon, known.subject, tunnel);
+    return hubAccess(addon, known.subject, tunnel);
   };
 
   it('A real API server accepts every object of the agent, with the fewest and with the most settings', async () => {

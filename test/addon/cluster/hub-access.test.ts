@@ -16,8 +16,7 @@ function accessOf(cluster: string, withTunnel = true) {
   const addon = addOn({ cluster });
   const known = hubSubject(addon);
   if (known.kind !== 'known') throw new Error(known.message);
-  const managed = managedCluster({ name: cluster });
-  return hubAccess(managed, addon, known.subject, withTunnel ? tunnel : undefined);
+  return hubAccess(addon, known.subject, withTunnel ? tunnel : undefined);
 }
 
 describe('hubAccess', () => {

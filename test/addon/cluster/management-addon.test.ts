@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import {
-  parseClusterManagementAddOn,
   configHashesPatch,
   managementAddOnProblems,
 } from '../../../src/addon/cluster/management-addon.ts';
@@ -57,11 +56,8 @@ describe('configHashesPatch', () => {
       },
     ],
   };
-  const cma = parseClusterManagementAddOn({
-    ...object(),
-    metadata: { name: 'cluster-proxy', uid: 'u', resourceVersion: '3' },
-    status,
-  });
+  const metadata = { name: 'cluster-proxy', uid: 'u', resourceVersion: '3' };
+  const cma = { ...object(), metadata, status };
 
   it('configHashesPatch fills in the hashes of defaults and of placements', () => {
     const patch = configHashesPatch(cma, ({ name }) => ({ generation: 1, specHash: `#${name}` }));

@@ -6,6 +6,7 @@ import { fieldManager } from '../../../src/addon/compat/take-ownership.ts';
 import { noRotations } from '../../../src/addon/rotation/rotation-status.ts';
 import { nextStatus } from '../../../src/addon/hub/hub-status.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
+import { refOf } from '../../../src/kube/client/kube-ref.ts';
 import { generateTokenKeyPair } from '../../../src/base/tokens/enrolment-token.ts';
 import { describeWith } from '../../../testkit/ground/describe-with.ts';
 import {
@@ -83,7 +84,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
       await server.kubectl(['patch', ...target, '--type=merge', '-p', JSON.stringify(patch)]);
     }
     for (const object of plan.apply) await apply(object);
-    for (const { kind, name, namespace } of plan.remove) {
+    for (const { kind, name, namespace } of plan.remove.map(refOf)) {
       await server.kubectl([
         'delete',
         kind.toLowerCase(),

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 import { hubKinds } from '../../../src/addon/hub/hub-namespace.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
+import { refOf } from '../../../src/kube/client/kube-ref.ts';
 import {
   configurationObject,
   configurationOf,
@@ -137,7 +138,7 @@ describe('planHub', () => {
 
   describe('objects that are no longer wanted', () => {
     const names = (from: ReturnType<typeof plan>) =>
-      from.remove.map(({ kind, name }) => `${kind} ${name}`);
+      from.remove.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
     it.each([
       [
         'the load balancer of another entrypoint',
@@ -184,7 +185,7 @@ describe('planHub', () => {
 
     it('The objects in the old namespace are deleted, except Secrets', () => {
       const moved = plan(configurationOf({ namespace: 'elsewhere' }), { objects: live(plan()) });
-      expect(moved.remove.map(({ kind, namespace }) => `${kind} ${namespace}`)).toEqual([
+      expect(moved.remove.map(({ kind, metadata }) => `${kind} ${metadata.namespace}`)).toEqual([
         `ServiceAccount ${hub}`,
         `Service ${hub}`,
         `Role ${hub}`,
@@ -214,7 +215,7 @@ describe('planHub', () => {
         kind: 'RoleBinding',
         metadata: { name: 'cluster-proxy-addon-agent:portforward', namespace: hub },
       };
-      expect(plan(configurationOf(), { objects: [binding] }).remove).toEqual([
+      expect(plan(configurationOf(), { objects: [binding] }).remove.map(refOf)).toEqual([
         { apiVersion: binding.apiVersion, kind: 'RoleBinding', ...binding.metadata },
       ]);
       const going = {
