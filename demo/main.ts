@@ -48,9 +48,13 @@ async function demo(signal: AbortSignal): Promise<void> {
     console.log(`  agent     connected to it with a token for cluster "${cluster}"`);
     console.log(`  bridge    ${front}, speaks konnectivity (gRPC) in the broker's process`);
     console.log(
+      `  gateway   ${world.gatewayUrl}/${cluster}, speaks HTTP to clients such as kubectl`,
+    );
+    console.log(
       `  service   http://${world.target.host}:${world.target.port}/, which only the agent is told about`,
     );
     await showRequest(world, client, signal);
+    await showGateway(world, signal);
     await showRefusals(world, client, signal);
     await showSpeed(client, signal);
     showNext();
@@ -71,6 +75,7 @@ async function startWorld(folder: string, signal: AbortSignal): Promise<LocalWor
       brokerFlags: [
         '--listen=127.0.0.1:0',
         '--konnectivity-listen=127.0.0.1:0',
+        '--gateway-listen=127.0.0.1:0',
         `--token-public-key=${publicKeyFile}`,
       ],
       agentFlags: [`--token-file=${tokenFile}`],
@@ -97,6 +102,24 @@ GET http://${cluster}/ through the front door:
   bridge, broker       -- WebSocket -->  the agent of "${cluster}", over the connection it made itself
   agent                -- TCP -->        ${target.host}:${target.port}, because "${cluster}" means this address to the agent
   and back:            ${answer.statusCode}, "${body.trim()}" after ${tookMs.toFixed(1)} ms`);
+}
+
+async function showGateway({ gatewayUrl }: LocalWorld, signal: AbortSignal): Promise<void> {
+  const url = `${gatewayUrl}/${cluster}`;
+  const answer = await fetch(`${url}/`, { signal });
+  verify(
+    'a request to the gateway is answered by the service',
+    (await answer.text()) === sampleGreeting,
+  );
+  const unknown = await fetch(`${gatewayUrl}/elsewhere/version`, { signal });
+  const { kind, message } = (await unknown.json()) as { kind: string; message: string };
+  verify('the gateway answers with a Status object', kind === 'Status' && unknown.status === 503);
+  console.log(`
+HTTP clients have one URL for each cluster, and the agent makes their requests:
+
+  curl ${url}/
+  kubectl --server=${url} get --raw /     ${answer.status}, the same answer over TLS to the service
+  a cluster without agents                 ${unknown.status}, "${message}"`);
 }
 
 async function showRefusals(

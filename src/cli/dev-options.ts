@@ -18,6 +18,12 @@ export const localTable = {
     default: '127.0.0.1:8090',
     help: 'The address at which konnectivity clients connect without credentials (gRPC without TLS), on loopback.',
   },
+  gatewayListen: {
+    name: 'gateway-listen',
+    ...loopbackAddress,
+    default: '127.0.0.1:9092',
+    help: 'The address at which HTTP clients such as kubectl reach the cluster without credentials (HTTP without TLS), on loopback.',
+  },
   cluster: {
     name: 'cluster',
     kind: 'clusterName',

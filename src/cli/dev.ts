@@ -22,14 +22,14 @@ export const devCommand: Command = {
   name: 'dev',
   summary: 'run broker, agent and bridge on this machine, to try them',
   about:
-    'Runs a broker, a konnectivity listener, an agent and a small HTTP server as its target, in one process on loopback, and ' +
+    'Runs a broker, a konnectivity listener, a gateway for HTTP clients, an agent and a small HTTP server as its target, in one process on loopback, and ' +
     'prints what to try next. It needs no cluster, no Redis and no keys. Ctrl-C ends it.',
   groups: [{ title: 'Options', table: devTable }],
   examples: [
     { title: 'everything on the default ports', line: 'culvert dev' },
     {
       title: 'a second instance on free ports',
-      line: 'culvert dev --listen 127.0.0.1:0 --konnectivity-listen 127.0.0.1:0',
+      line: 'culvert dev --listen 127.0.0.1:0 --konnectivity-listen 127.0.0.1:0 --gateway-listen 127.0.0.1:0',
     },
   ],
   async run(argv, { env, stdout, signals }) {
@@ -42,6 +42,7 @@ export const devCommand: Command = {
       brokerFlags: [
         `--listen=${formatHostPort(values.listen)}`,
         `--konnectivity-listen=${formatHostPort(values.konnectivityListen)}`,
+        `--gateway-listen=${formatHostPort(values.gatewayListen)}`,
       ],
       agentFlags: [],
       log,
@@ -58,16 +59,22 @@ export const devCommand: Command = {
   },
 };
 
-function announcement({ brokerUrl, frontAddresses, target }: LocalWorld, cluster: string): string {
+function announcement(
+  { brokerUrl, frontAddresses, gatewayUrl, target }: LocalWorld,
+  cluster: string,
+): string {
   const service = `${target.host}:${target.port}`;
   return `
   broker            ${brokerUrl}
   konnectivity      ${frontAddresses.join(', ')} (gRPC, plain)
+  gateway           ${gatewayUrl}/${cluster} (HTTP clients)
   agent             connected, speaks for cluster "${cluster}"
   sample service    http://${service}/ (only the agent needs to reach it)
 
 Try next:
   curl ${brokerUrl.replace('ws', 'http')}/v1/status
+  curl ${gatewayUrl}/${cluster}/
+  kubectl --server=${gatewayUrl}/${cluster} get --raw /
   a konnectivity client at ${frontAddresses[0]} that dials ${cluster}:80 and sends GET /
   a second cluster, in another terminal:
     culvert agent --broker-url ${brokerUrl} --cluster second --kube-apiserver ${service}

@@ -1,17 +1,26 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTlsServer } from 'node:https';
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { sampleCertificate } from './sample-certificate.ts';
 
-/** A small HTTP server on loopback that plays a service in a cluster. */
+/**
+ * A small server on loopback that plays a service in a cluster, and the cluster's kube-apiserver. It
+ * speaks HTTP with and without TLS at the same port.
+ */
 export interface SampleTarget extends AsyncDisposable {
   readonly host: string;
   readonly port: number;
+  /** The CA of its certificate, in PEM. */
+  readonly ca: string;
 }
 
 /** The server's answer at `/`. */
 export const sampleGreeting = 'Hello from the other side of the culvert.\n';
 
+/** The first byte of a TLS record with a handshake. */
+const tlsHandshake = 22;
 const pieceBytes = 64 * 1024;
 const maxBytes = 1024 ** 3;
 
@@ -20,19 +29,38 @@ const maxBytes = 1024 ** 3;
  * received.
  */
 export async function startSampleTarget(): Promise<SampleTarget> {
-  const server = createServer((request, response) => {
+  const onRequest = (request: IncomingMessage, response: ServerResponse) => {
     answer(request, response).catch((thrown: unknown) => response.destroy(thrown as Error));
-  });
+  };
   const host = '127.0.0.1';
+  const { ca, cert, key } = await sampleCertificate(host);
+  const plain = createServer(onRequest);
+  const secure = createTlsServer({ cert, key }, onRequest);
+  const sockets = new Set<Socket>();
+  const server = createTcpServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => socket.destroy()).on('close', () => sockets.delete(socket));
+    socket.once('readable', () => {
+      const first = socket.read() as Buffer | null;
+      // The client closed the connection without a byte.
+      if (first === null) {
+        socket.destroy();
+        return;
+      }
+      socket.unshift(first);
+      (first[0] === tlsHandshake ? secure : plain).emit('connection', socket);
+    });
+  });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject).listen(0, host, resolve);
   });
   return {
     host,
     port: (server.address() as AddressInfo).port,
+    ca,
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
-      server.closeAllConnections();
+      for (const socket of sockets) socket.destroy();
       await closed;
     },
   };

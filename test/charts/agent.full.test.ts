@@ -31,6 +31,14 @@ type Row = readonly [
   expected: object,
 ];
 
+const tokenReviews = {
+  apiGroups: ['authentication.k8s.io'],
+  resources: ['tokenreviews'],
+  verbs: ['create'],
+};
+const services = { apiGroups: [''], resources: ['services'], verbs: ['get'] };
+const impersonate = { apiGroups: [''], resources: ['users', 'groups'], verbs: ['impersonate'] };
+
 const rows: readonly Row[] = [
   ['clusterName', 'c2', deployment, arg('--cluster=c2')],
   ['brokerUrl', 'wss://b:8443', deployment, arg('--broker-url=wss://b:8443')],
@@ -50,6 +58,47 @@ const rows: readonly Row[] = [
   ],
   ['allow', ['db.internal:5432', '*.svc:443'], deployment, arg('--allow=*.svc:443')],
   ['kubeApiserver', '10.0.0.1:6443', deployment, arg('--kube-apiserver=10.0.0.1:6443')],
+  [
+    'httpClients.enabled',
+    true,
+    ['ClusterRole', `hub-ns:${name}`],
+    { rules: [tokenReviews, services, impersonate] },
+  ],
+  [
+    'httpClients.enabled',
+    true,
+    ['ClusterRoleBinding', `hub-ns:${name}`],
+    { subjects: [{ kind: 'ServiceAccount', name, namespace: 'hub-ns' }] },
+  ],
+  ['httpClients.enabled', true, deployment, pod({ automountServiceAccountToken: true })],
+  [
+    'httpClients',
+    { enabled: true, impersonation: false },
+    ['ClusterRole', `hub-ns:${name}`],
+    { rules: [tokenReviews, services] },
+  ],
+  [
+    'httpClients',
+    { enabled: true, impersonation: false },
+    deployment,
+    arg('--enable-impersonation=false'),
+  ],
+  [
+    'httpClients.serviceCaConfigMap',
+    'cas',
+    deployment,
+    arg('--service-ca-file=/etc/culvert/service-ca/service-ca.crt'),
+  ],
+  [
+    'httpClients.serviceCaConfigMap',
+    'cas',
+    deployment,
+    pod({
+      volumes: expect.arrayContaining([
+        { name: 'service-ca', configMap: { name: 'cas', optional: true } },
+      ]),
+    }),
+  ],
   ['caBundle', pem, ['ConfigMap', `${name}-ca`], { data: { 'ca.crt': pem } }],
   ['caBundle', pem, deployment, arg('--ca-file=/etc/culvert/ca/ca.crt')],
   ['serverName', 'broker', deployment, arg('--server-name=broker')],
@@ -190,6 +239,7 @@ describeWith({ helm }, 'charts/agent', ({ helm }) => {
         hostHeader: 'h',
         headersSecretName: 'h',
         allow: ['a.b:1'],
+        httpClients: { enabled: true, impersonation: false, serviceCaConfigMap: 'cas' },
       }),
     );
     // One file for all that it names: the CA file alone is read at the start.

@@ -27,7 +27,10 @@ describe('The bundle', () => {
     expect(await run({ command: node, args, cwd: directory })).toBe(`${version}\n`);
     await using dev = startProgram({
       command: node,
-      args: [program, 'dev', '--listen=127.0.0.1:0', '--konnectivity-listen=127.0.0.1:0'],
+      args: [
+        ...[program, 'dev', '--listen=127.0.0.1:0', '--konnectivity-listen=127.0.0.1:0'],
+        '--gateway-listen=127.0.0.1:0',
+      ],
       cwd: directory,
     });
     await dev.waitForLine(/Ctrl-C ends it/);

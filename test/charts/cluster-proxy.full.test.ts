@@ -544,6 +544,35 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
     },
   );
 
+  it('The cluster-proxy chart lets agents connect to the Services that HTTP clients may reach', async () => {
+    const services = [
+      { namespace: 'a', service: 'b', port: 8080 },
+      { namespace: 'a', service: 'c', port: 'http', clusters: ['c1'], hubTokens: true },
+      { namespace: 'a', service: 'd' },
+    ];
+    const given = { proxyAgent: { allow: ['db:5432'] }, exposedServices: services };
+    const allow = async (values: Values) =>
+      ((await only(...configuration, values))['spec'] as { proxyAgent: { allow: string[] } })
+        .proxyAgent.allow;
+    expect(await allow({ ...given, enableServiceProxy: true })).toEqual([
+      'db:5432',
+      'b.a.svc:8080',
+      'c.a.svc:*',
+      'd.a.svc:*',
+    ]);
+    expect(await allow(given)).toEqual(['db:5432']);
+  });
+
+  it('The cluster-proxy chart ends the access of ClusterProfiles before the release is deleted', async () => {
+    const objects = await helm.template('cluster-proxy', {
+      featureGates: { clusterProfile: true },
+    });
+    const job = objectOf(objects, 'Job', 'cluster-proxy-end-access');
+    expect(job.metadata.annotations).toMatchObject({ 'helm.sh/hook': 'pre-delete' });
+    const kinds = (await defaults).map(({ kind }) => kind);
+    expect(kinds).not.toContain('Job');
+  });
+
   it('The cluster-proxy chart starts the manager with options that the manager accepts', async () => {
     const objects = await helm.template('cluster-proxy', { enableServiceProxy: true });
     const [command, ...args] = managerArgs(objects);

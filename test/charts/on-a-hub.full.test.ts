@@ -197,6 +197,34 @@ describeWith({ programs }, 'The charts on a hub', ({ programs }) => {
         'WARNING: nothing answers at port 9092 before the Secret cluster-proxy-user-serving-cert exists',
       ],
     ],
+    [
+      { enableServiceProxy: true, userServer: { enabled: true } },
+      [
+        'then use one:\n\n  kubectl -n hub-ns get secret proxy-server-ca',
+        '\n  culvert kubeconfig --url https://cluster-proxy-addon-user.',
+      ],
+    ],
+    [
+      {
+        userServer: { enabled: true, issuerRef: { name: 'x' } },
+        featureGates: { clusterProfile: true },
+        exposedServices: [{ namespace: 'a', service: 'b' }],
+      },
+      [
+        'WARNING: these values have no effect without enableServiceProxy:\n  userServer.enabled\n  exposedServices\n  featureGates.clusterProfile\n',
+        'for the certificate:\n  userServer.issuerRef\n',
+      ],
+    ],
+    [
+      {
+        enableServiceProxy: true,
+        userServer: { enabled: true, signer: 'Provided', additionalSANs: ['x'] },
+      },
+      [
+        'WARNING: nothing answers at port 9092 before the Secret cluster-proxy-user-serving-cert exists',
+        'for the certificate:\n  userServer.additionalSANs\n',
+      ],
+    ],
   ])('The notes of the chart are correct for the values %j', async (values: Values, words) => {
     const shown = await onHub(['install', 'noted', chart, '--dry-run=server'], values);
     const notes = shown.split('NOTES:')[1]!;

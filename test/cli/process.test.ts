@@ -27,7 +27,9 @@ const culvert = (...args: string[]) => ({
   env: cleanEnv,
 });
 
-const devFlags = ['--listen=127.0.0.1:0', '--konnectivity-listen=127.0.0.1:0'];
+const devFlags = ['listen', 'konnectivity-listen', 'gateway-listen'].map(
+  (name) => `--${name}=127.0.0.1:0`,
+);
 const url = /(ws:\/\/127\.0\.0\.1:\d+)/;
 const front = /konnectivity\s+(127\.0\.0\.1:\d+)/;
 
@@ -58,6 +60,14 @@ describe('processes of culvert', () => {
     let answer = '';
     for await (const piece of connection) answer += String(piece);
     expect(answer).toContain('Hello from the other side of the culvert.');
+  });
+
+  it('culvert dev prints the URL of its gateway, and HTTP clients reach the sample service there', async () => {
+    await using dev = startProgram(culvert('dev', ...devFlags, '--cluster', '1st'));
+    const [, url] = await dev.waitForLine(/kubectl --server=(\S+) get --raw \/$/);
+    const answer = await fetch(`${url}/`);
+    expect(answer.status).toBe(200);
+    expect(await answer.text()).toContain('Hello from the other side of the culvert.');
   });
 
   it('culvert dev lets open streams end within the drain timeout, and exits at once on a second signal', async () => {

@@ -118,6 +118,13 @@ describe('readBrokerOptions', () => {
     expect(problems('--tls-cert', join(folder, 'none'), '--tls-key', key)).toHaveLength(1);
   });
 
+  it('readBrokerOptions gives the gateway the TLS versions and suites of the broker', () => {
+    const tls = ['--tls-min-version=VersionTLS13'];
+    const { options, gateway } = readBrokerOptions(['--gateway-listen=127.0.0.1:0', ...tls], {});
+    expect(options.tlsPolicy.minVersion).toBe('TLSv1.3');
+    expect(gateway?.tlsPolicy).toBe(options.tlsPolicy);
+  });
+
   it('readBrokerOptions enables a front for konnectivity clients when the options name one', () => {
     const tcp = ['--konnectivity-listen', '127.0.0.1:8090'];
     const { front, warnings } = readBrokerOptions(tcp, {});

@@ -10,6 +10,10 @@ token:
   value: ''
 allow: []
 kubeApiserver: kubernetes.default.svc
+httpClients:
+  enabled: false
+  impersonation: true
+  serviceCaConfigMap: ''
 caBundle: ''
 serverName: ''
 hostHeader: ''

@@ -90,6 +90,21 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 {{- end }}
 
+{{/*
+The destinations of agents: proxyAgent.allow, and the Services that HTTP clients may reach. For a port with a name, every port is
+allowed here, because only the cluster knows its number. The brokers allow only the named port.
+*/}}
+{{- define "cluster-proxy.allowed" -}}
+{{- $allowed := .Values.proxyAgent.allow }}
+{{- if .Values.enableServiceProxy }}
+{{- range .Values.exposedServices }}
+{{- $port := toString (default "*" .port) }}
+{{- $allowed = append $allowed (printf "%s.%s.svc:%s" .service .namespace (ternary $port "*" (regexMatch "^[0-9]+$" $port))) }}
+{{- end }}
+{{- end }}
+{{- with $allowed }}{{ toYaml (uniq .) }}{{ end }}
+{{- end }}
+
 {{/* "true" where ClusterProfiles get access providers. The second name is that of Cluster Proxy 0.10. */}}
 {{- define "cluster-proxy.hasClusterProfiles" -}}
 {{- with .Values.featureGates }}{{ if or .clusterProfile .clusterProfileAccessProvider }}true{{ end }}{{ end }}

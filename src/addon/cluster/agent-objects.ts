@@ -46,8 +46,8 @@ const impersonatorName = 'cluster-proxy-addon-agent-impersonator';
 const ocmInstallNamespace = 'open-cluster-management-agent-addon';
 
 /**
- * The rights for HTTP clients: to review tokens of the cluster, and to impersonate users whom the
- * gateway has authenticated. The names are those of Cluster Proxy.
+ * The rights for HTTP clients: to review tokens of the cluster, to read the ports of Services, and to
+ * impersonate users whom the gateway has authenticated. The names are those of Cluster Proxy.
  */
 function impersonatorObjects(
   { installNamespace, impersonates }: AgentValues,
@@ -58,6 +58,8 @@ function impersonatorObjects(
   return [
     role({ name: impersonatorName }, [
       rule('authentication.k8s.io', 'tokenreviews', ['create']),
+      // For Services whose port has a name in the URL.
+      rule('', 'services', ['get']),
       ...(impersonates
         ? ['users', 'groups'].map((resource) => rule('', resource, ['impersonate']))
         : []),

@@ -55,7 +55,7 @@ export function checkSpec(
 
 /** Fields that are accepted and have no effect. Each sentence says what applies instead. */
 export function ignoredFields(spec: ConfigurationSpec): readonly FieldProblem[] {
-  const { deploy, proxyServer } = spec;
+  const { authentication, deploy, proxyServer, userServer } = spec;
   const { entrypoint } = proxyServer;
   const { hostname, ingress, loadBalancerService, edge, port, type } = entrypoint;
   const ignored: FieldProblem[] = [];
@@ -93,6 +93,10 @@ export function ignoredFields(spec: ConfigurationSpec): readonly FieldProblem[] 
     ignoreIf(isPortGiven, `${entrypointPath}.port`, `${instead} the kube-apiserver of the hub`);
   }
   const noEdge = 'is not used yet: agents connect to the brokers of the hub';
+  const signer = authentication.signer.type;
+  const hasSans = (userServer?.additionalSANs ?? []).length > 0;
+  const noSans = `is for the signer SelfSigned, the type of the signer is ${signer}`;
+  ignoreIf(hasSans && signer !== 'SelfSigned', 'userServer.additionalSANs', noSans);
   ignoreIf(edge.brokerUrl !== undefined, `${entrypointPath}.edge.brokerUrl`, noEdge);
   return ignored;
 }

@@ -167,7 +167,7 @@ function disruptionBudget(configuration: ManagedProxyConfiguration): KubeObject 
 /**
  * The NetworkPolicy of brokers. It limits ports, because not every network plugin can select peers.
  * Clients, agents, probes and scrapers connect to brokers. Brokers connect to DNS, the
- * kube-apiserver, Redis and other brokers.
+ * kube-apiserver, Redis, other brokers and, for HTTP clients, to OIDC issuers.
  */
 function brokerNetworkPolicy(input: HubInput): KubeObject {
   const { configuration, redis, apiServerPorts, exposedServices } = input;
@@ -176,6 +176,10 @@ function brokerNetworkPolicy(input: HubInput): KubeObject {
   if (redis !== undefined) {
     egress.push({ ports: redis.ports.map(tcp) });
     egress.push({ to: brokers, ports: [tcp(brokerPorts.agent)] });
+  }
+  // The OIDC issuers of clusters can be at any address and port.
+  if (exposedServices !== undefined && apiServerPorts.length > 0) {
+    egress.push({ ports: [{ protocol: 'TCP' }] });
   }
   const metadata = hubMeta(configuration, 'cluster-proxy-proxy-server-network-policy');
   const users = exposedServices === undefined ? [] : [userPort];

@@ -1,8 +1,4 @@
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { expect, it } from 'vitest';
 import {
   type ClusterSettings,
@@ -18,6 +14,7 @@ import { describeWith } from '../../../testkit/ground/describe-with.ts';
 import { startApiServer } from '../../../testkit/ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../../../testkit/ground/kubernetes/programs.ts';
 import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
+import { startOidcProvider } from '../../../testkit/world/oidc-provider.ts';
 
 const namespace = 'hub';
 const name = 'cluster-proxy-cluster-settings';
@@ -52,20 +49,10 @@ const programs = await findPrograms(apiServerPrograms);
 describeWith({ programs }, 'a gateway with the settings of clusters', ({ programs }) => {
   it('The gateway accepts tokens of an issuer whose CA comes later, with a right to one ConfigMap', async () => {
     await using certificates = await makeTestCertificates();
-    const { privateKey, publicKey } = await generateKeyPair('RS256');
-    const keys = [{ ...(await exportJWK(publicKey)), kid: '1' }];
-    const { cert, key, ca } = certificates.server;
-    const tls = { cert: await readFile(cert), key: await readFile(key) };
-    const issuer = createServer(tls, ({ url }, answer) => {
-      const document = { issuer: issuerUrl, jwks_uri: `${issuerUrl}/keys` };
-      answer.end(JSON.stringify(url === '/keys' ? { keys } : document));
-    });
-    await once(issuer.listen(0, '127.0.0.1'), 'listening');
-    const issuerUrl = `https://localhost:${(issuer.address() as AddressInfo).port}`;
-    const token = await new SignJWT({ iss: issuerUrl, aud: 'kubectl', sub: 'alice' })
-      .setProtectedHeader({ alg: 'RS256', kid: '1' })
-      .setExpirationTime('1h')
-      .sign(privateKey);
+    const { ca } = certificates.server;
+    await using provider = await startOidcProvider(certificates.server);
+    const { issuerUrl } = provider;
+    const token = await provider.token({ aud: 'kubectl', sub: 'alice' });
 
     await using server = await startApiServer(programs);
     await server.apply(rights);
@@ -106,8 +93,6 @@ describeWith({ programs }, 'a gateway with the settings of clusters', ({ program
     await eventually('oidc:alice');
     await write({ hubTokens: true });
     await eventually('off');
-    issuer.close();
-    issuer.closeAllConnections();
     api.close();
   }, 120_000);
 });

@@ -1,10 +1,6 @@
-import { once } from 'node:events';
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OidcIssuer } from '../../../src/access/node/oidc-issuer.ts';
 import { oidcOptionsOf, oidcTable } from '../../../src/access/node/oidc-options-table.ts';
@@ -12,37 +8,23 @@ import { silentLogger } from '../../../src/base/log/logger.ts';
 import { readOptions } from '../../../src/base/options/read-options.ts';
 import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
+import { type OidcProvider, startOidcProvider } from '../../../testkit/world/oidc-provider.ts';
 
 let certificates: Awaited<ReturnType<typeof makeTestCertificates>>;
 let folder: string;
-let server: Server;
+let provider: OidcProvider;
 let issuerUrl: string;
 let token: string;
 
 beforeAll(async () => {
   certificates = await makeTestCertificates();
   folder = await mkdtemp(join(tmpdir(), 'culvert-oidc-'));
-  const { privateKey, publicKey } = await generateKeyPair('RS256');
-  const keys = [{ ...(await exportJWK(publicKey)), kid: '1' }];
-  const { cert, key } = certificates.server;
-  server = createServer(
-    { cert: await readFile(cert), key: await readFile(key) },
-    (request, answer) => {
-      const body =
-        request.url === '/keys' ? { keys } : { issuer: issuerUrl, jwks_uri: `${issuerUrl}/keys` };
-      answer.end(JSON.stringify(body));
-    },
-  );
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  issuerUrl = `https://localhost:${(server.address() as AddressInfo).port}`;
-  token = await new SignJWT({ iss: issuerUrl, aud: 'gateway', sub: 'alice' })
-    .setProtectedHeader({ alg: 'RS256', kid: '1' })
-    .setExpirationTime('1h')
-    .sign(privateKey);
+  provider = await startOidcProvider(certificates.server);
+  ({ issuerUrl } = provider);
+  token = await provider.token({ aud: 'gateway', sub: 'alice' });
 });
 afterAll(async () => {
-  server?.close();
-  server?.closeAllConnections();
+  await provider?.[Symbol.asyncDispose]();
   await rm(folder, { recursive: true, force: true });
   await certificates?.[Symbol.asyncDispose]();
 });

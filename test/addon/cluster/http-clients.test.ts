@@ -21,7 +21,7 @@ const rightsOf = (input: AgentInput) =>
       ({ resources, verbs }) => `${verbs.join()} ${resources.join()}`,
     ),
   );
-const review = ['create tokenreviews'];
+const review = ['create tokenreviews', 'get services'];
 const all = [...review, 'impersonate users', 'impersonate groups'];
 
 describe('the agent of a cluster with HTTP clients', () => {

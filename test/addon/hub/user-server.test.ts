@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
@@ -76,6 +77,16 @@ describe('the user-server', () => {
     }
   });
 
+  it('Names for a certificate that the addon does not issue are reported as ignored', () => {
+    const { ignored } = withUserServer({ additionalSANs: ['proxy.example'] }, 'Provided');
+    expect(ignored).toEqual([
+      {
+        field: 'spec.userServer.additionalSANs',
+        sentence: 'is for the signer SelfSigned, the type of the signer is Provided',
+      },
+    ]);
+  });
+
   it('Brokers do not serve the user-server when it is switched off', () => {
     const planned = plan(withUserServer({}), { objects: [certificate] });
     expect(argsOf(planned).join()).not.toContain('gateway');
@@ -95,6 +106,21 @@ describe('the user-server', () => {
     const [ingress] = items(fields(rendered(planned, 'NetworkPolicy')['spec'])['ingress']);
     expect(items(ingress?.['ports']).map(({ port }) => port)).toEqual([8090, 8091, 8092, 9092]);
   });
+
+  it.each([
+    [true, 1],
+    [false, 0],
+  ])(
+    'The NetworkPolicy with enableServiceProxy %s has %i rules that let brokers reach OIDC issuers',
+    (enableServiceProxy, count) => {
+      const settings = { enableServiceProxy, enableNetworkPolicies: true, apiServerPorts: [6443] };
+      const planned = plan(withUserServer({}), { settings });
+      const egress = items(fields(rendered(planned, 'NetworkPolicy')['spec'])['egress']);
+      const everyPort = [{ protocol: 'TCP' }];
+      const rules = egress.filter((rule) => isDeepStrictEqual(rule, { ports: everyPort }));
+      expect(rules).toHaveLength(count);
+    },
+  );
 
   it('The manager issues the certificate of the user-server, and reports it', async () => {
     const object = configuration();

@@ -32,6 +32,11 @@ export type ClusterName = (typeof clusterNames)[number];
 export interface PlaneOptions {
   /** Whether the gateway is a process of its own (default: it is part of the broker). */
   readonly gatewayApart?: boolean;
+  /**
+   * The hub, which its caller ends. The gateway uses its `kubeconfigFile` (default: an API server
+   * of its own, as an administrator).
+   */
+  readonly hub?: RunningApiServer;
   /** Default: both. */
   readonly clusters?: readonly ClusterName[];
   /** Services that clients reach by path. */
@@ -110,7 +115,7 @@ export class Plane implements AsyncDisposable {
       usage: 'server',
       dnsNames: ['localhost', `*.${domain}`],
     });
-    const hub = stack.use(await startApiServer(programs.kubernetes));
+    const hub = options.hub ?? stack.use(await startApiServer(programs.kubernetes));
     const apis = new Map<ClusterName, ManagedApi>();
     for (const name of options.clusters ?? clusterNames) {
       apis.set(name, stack.use(await startManagedApi(programs.kubernetes, programs.http)));
