@@ -12,7 +12,7 @@ import {
   reset,
   settings,
 } from '../../testkit/http2/frames.ts';
-import { indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
+import { addedField, indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 import { serveGateway, type ServedGateway } from '../gateway/served-gateway.ts';
 
@@ -35,6 +35,10 @@ const getHead = Buffer.concat([
   plainField(':path', '/c1/version'),
   plainField(':authority', 'a'),
 ]);
+
+/** Adds a field of 4000 bytes to the dynamic table. The field has the index 62. */
+const largeField = addedField('a', 'b'.repeat(4000 - 32));
+const indexOfLargeField = 62;
 
 /** @throws Error an honest client is not served */
 async function beHonest(): Promise<void> {
@@ -91,6 +95,17 @@ describe('An attack with HTTP/2 on the gateway', () => {
         }),
       );
     expect(await isEnded(500, batch)).toBe(true);
+  });
+
+  it.each([
+    // 64 MiB of fields in 16 KB. Node resets the stream and does not report it.
+    ['many fields', 16_000],
+    ['a few large fields', 1_000],
+  ])('A flood of heads with %s from the dynamic table ends its connection', async (_, fields) => {
+    const head = Buffer.concat([getHead, many(fields, indexedField(indexOfLargeField))]);
+    const first = headers(1, Buffer.concat([getHead, largeField]), 0x5);
+    const bomb = (at: number): Buffer => (at === 0 ? first : headers(2 * at + 1, head, 0x5));
+    expect(await isEnded(10_000, bomb)).toBe(true);
   });
 
   it('A flood of CONTINUATIONs ends its connection', async () => {

@@ -1,4 +1,5 @@
 import {
+  constants,
   createServer,
   type Http2Server,
   type ServerHttp2Session,
@@ -6,6 +7,7 @@ import {
 } from 'node:http2';
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { Timer } from '../../base/clock.ts';
 import { GatewayError } from '../gateway-error.ts';
 import type { ClientConnection } from './client-connection.ts';
 import { ForwardedRequest } from './forwarded-request.ts';
@@ -27,11 +29,18 @@ interface AllServerOptions extends ServerOptions {
   readonly strictSingleValueFields: boolean;
 }
 
+interface ServedSession {
+  readonly session: ServerHttp2Session;
+  /** Streams that became requests. */
+  startedStreams: number;
+}
+
 /** Serves HTTP/2 on connections that another listener has accepted. */
 export class Http2Acceptor {
   readonly #server: Http2Server;
-  readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #sessions = new Set<ServedSession>();
   readonly #parts: Http2ServerParts;
+  readonly #rejectionCheck: Timer;
 
   constructor(parts: Http2ServerParts) {
     const { limits } = parts;
@@ -52,6 +61,13 @@ export class Http2Acceptor {
       },
     };
     this.#server = createServer(options);
+    this.#rejectionCheck = parts.context.clock.setTimer(
+      limits.rejectedStreamsCheckIntervalMs,
+      () => {
+        for (const served of this.#sessions) this.#checkRejections(served);
+        this.#rejectionCheck.restart();
+      },
+    );
   }
 
   accept(socket: Socket): void {
@@ -64,21 +80,37 @@ export class Http2Acceptor {
 
   /** Tells all clients to use other connections. Open requests go on. */
   goAway(): void {
-    for (const session of this.#sessions) session.close();
+    for (const { session } of this.#sessions) session.close();
   }
 
   close(): void {
-    for (const session of this.#sessions) session.destroy();
+    this.#rejectionCheck.cancel();
+    for (const { session } of this.#sessions) session.destroy();
   }
 
   #serve(session: ServerHttp2Session, connection: ClientConnection): void {
-    this.#sessions.add(session);
-    session.on('close', () => this.#sessions.delete(session));
+    const served: ServedSession = { session, startedStreams: 0 };
+    this.#sessions.add(served);
+    session.on('close', () => this.#sessions.delete(served));
     session.on('error', () => session.destroy());
     session.setLocalWindowSize(this.#parts.limits.connectionWindowBytes);
     session.on('stream', (stream, _headers, flags, rawHeaders: readonly string[]) => {
+      served.startedStreams++;
       this.#start(stream, { endsWithHead: (flags & 1) !== 0, rawHeaders, connection });
     });
+  }
+
+  /**
+   * Ends a connection with too many rejected streams. Node resets a stream whose head is too long
+   * and reports it to no listener and to none of its own limits. The numbers of streams show it:
+   * the client's numbers are odd, and a number without a request was rejected.
+   */
+  #checkRejections({ session, startedStreams }: ServedSession): void {
+    if (session.destroyed) return;
+    const received = ((session.state.lastProcStreamID ?? 0) + 1) >> 1;
+    if (received - startedStreams <= this.#parts.limits.maxRejectedStreamsPerConnection) return;
+    session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    session.destroy();
   }
 
   #start(

@@ -30,8 +30,13 @@ export interface GatewayServerLimits {
   readonly maxMemoryPerConnectionBytes: number;
   /** Frames of HTTP/2 that are not valid. One more ends the connection. */
   readonly maxInvalidFramesPerConnection: number;
-  /** Streams of HTTP/2 beyond the limits. One more ends the connection. */
+  /**
+   * Streams of HTTP/2 beyond the limits: too many at the same time, or with too long a head. One
+   * more ends the connection.
+   */
   readonly maxRejectedStreamsPerConnection: number;
+  /** How often connections are checked for streams with too long a head, in milliseconds. */
+  readonly rejectedStreamsCheckIntervalMs: number;
   readonly maxSettingsPerFrame: number;
 }
 
@@ -55,6 +60,7 @@ export const defaultServerLimits: GatewayServerLimits = {
   maxMemoryPerConnectionBytes: 10e6,
   maxInvalidFramesPerConnection: 1000,
   maxRejectedStreamsPerConnection: 100,
+  rejectedStreamsCheckIntervalMs: 250,
   maxSettingsPerFrame: 32,
 };
 
