@@ -11,6 +11,10 @@ import { isFieldValue, isOriginForm, isToken } from './http-syntax.ts';
 
 const maxTextBytes = 0xffff;
 
+const utf8 = new TextEncoder();
+/** From this length on, the encoder of the runtime is faster than a loop. Tokens are that long. */
+const longTextChars = 48;
+
 /** @throws TunnelError `protocol_error` a text is too long, or has a character above U+00FF */
 export function encodeRequestHead({ method, path, headers }: HttpRequestHead): Uint8Array {
   const writer = new HeadWriter(4, method.length + path.length, headers);
@@ -97,6 +101,15 @@ class HeadWriter {
   text(text: string): void {
     const bytes = this.#bytes;
     let at = this.#at;
+    const { length } = text;
+    if (length >= longTextChars) {
+      const { read, written } = utf8.encodeInto(text, bytes.subarray(at));
+      // Otherwise a character is not ASCII, and the loop writes all of them again.
+      if (read === length && written === length) {
+        this.#at = at + length;
+        return;
+      }
+    }
     for (let index = 0; index < text.length; index++) {
       const code = text.charCodeAt(index);
       if (code > 0xff) throw malformedHead('has a character above U+00FF');

@@ -14,7 +14,7 @@ import { recordHeaderBytes } from '../../src/http-exchange/record.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 
 const token = fc.stringMatching(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}$/);
-const value = fc.stringMatching(/^([!-~\u0080-\u00ff]([ -~\t\u0080-\u00ff]{0,20}[!-~])?)?$/);
+const value = fc.stringMatching(/^([!-~\u0080-\u00ff]([ -~\t\u0080-\u00ff]{0,80}[!-~])?)?$/);
 const headers = fc.array(fc.tuple(token, value), { maxLength: 12 });
 const path = fc.stringMatching(/^\/[!"$-~\u0080-\u00ff]{0,40}$/);
 
