@@ -42,7 +42,8 @@ export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
   readonly #stream: Stream;
   readonly #request: RequestText;
   readonly #context: ExchangeContext;
-  readonly #dialing = new AbortController();
+  /** Ends the wait for a connection; undefined: there is none. */
+  #dialing: AbortController | undefined;
   #connection: RequestCarrier | undefined;
   #isReused = false;
   #refusals = 0;
@@ -96,7 +97,7 @@ export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
   }
 
   onClose(error: TunnelError | undefined): void {
-    this.#dialing.abort(exchangeEnded);
+    this.#dialing?.abort(exchangeEnded);
     if (error !== undefined) this.#connection?.destroy();
     this.#connection = undefined;
     this.#end(error);
@@ -157,8 +158,11 @@ export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
 
   /** Never rejects. */
   async #connect(): Promise<void> {
+    const dialing = new AbortController();
+    this.#dialing = dialing;
     try {
-      const connection = await this.#context.connect(this.#dialing, this.#request.isUpgrade);
+      const connection = await this.#context.connect(dialing, this.#request.isUpgrade);
+      this.#dialing = undefined;
       if (this.#isOver) connection.destroy();
       else this.#send(connection, false);
     } catch (thrown) {
