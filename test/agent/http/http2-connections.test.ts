@@ -203,7 +203,7 @@ describe('Connections of HTTP/2', () => {
     await watch().closed;
     const { socket } = raw.connections[0]!;
     const ended = once(socket, 'end');
-    const closed = once(socket, 'close');
+    const closed = new Promise((resolve) => socket.once('close', resolve));
     // A PING would be answered in real time only.
     for (let step = 0; step < 13; step++) {
       await clock.advance(5_000);
