@@ -21,7 +21,11 @@ import { SessionStore } from '../acceptor/session-store.ts';
 import type { HttpRequests } from './http/http-requests.ts';
 import { makeHttpRequests } from './http/make-http-requests.ts';
 import { TargetStreams } from './target-streams.ts';
-import { TunnelReconnector } from './tunnel-reconnector.ts';
+import {
+  TunnelReconnector,
+  type TunnelReconnectorOptions,
+  type UpstreamRetry,
+} from './tunnel-reconnector.ts';
 
 /**
  * How long a broker may take to answer through a tunnel before it counts as silent, in
@@ -50,6 +54,8 @@ export interface AgentParts {
   readonly clock?: Clock;
   /** The time of this machine in milliseconds since 1970 (default: the system's). */
   readonly wallClock?: () => number;
+  /** Delays between attempts to connect (default: the agent's own). */
+  readonly retry?: UpstreamRetry;
   /** The clusters whose API servers are needed (default: as the options say). */
   readonly clusters?: KubeClusters;
 }
@@ -111,7 +117,7 @@ class Agent implements RunningAgent {
   constructor(
     options: AgentOptions,
     { policy, clusters, ca }: OwnParts,
-    { log, clock = systemClock, wallClock }: AgentParts,
+    { log, clock = systemClock, wallClock, retry }: AgentParts,
   ) {
     this.#options = options;
     this.#clusters = clusters;
@@ -151,8 +157,9 @@ class Agent implements RunningAgent {
     // Not every caller waits for the first connection.
     this.#connected.promise.catch(() => {});
     const { signal } = this.#stop;
+    const credentialId = () => routes.credentialId();
     this.#reconnectors = Array.from({ length: options.tunnels }, (_, tunnel) =>
-      this.#makeReconnector(tunnel),
+      this.#makeReconnector({ tunnel, credentialId, retry }),
     );
     const [first, ...others] = this.#reconnectors.map(
       (reconnector) => () => reconnector.run(signal),
@@ -275,9 +282,11 @@ class Agent implements RunningAgent {
     return isAnswered;
   }
 
-  #makeReconnector(tunnel: number): TunnelReconnector {
+  #makeReconnector(
+    own: Pick<TunnelReconnectorOptions, 'tunnel' | 'credentialId' | 'retry'>,
+  ): TunnelReconnector {
     return new TunnelReconnector({
-      tunnel,
+      ...own,
       connect: (slot, signal) => this.#connector.connect(slot, signal),
       sessions: this.#sessions,
       zone: this.#options.zone,

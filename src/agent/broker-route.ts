@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { credentialHeader } from '../base/tokens/certificate-token.ts';
 import type { ServerRoute } from '../base/net/server-route.ts';
 import type { LastGoodCa } from '../base/tls/last-good-ca.ts';
@@ -60,6 +62,18 @@ export class BrokerRoutes {
   /** The API server refused the credential, so its kubeconfig is read again whatever its age. */
   refused(): void {
     this.#hub?.expire();
+  }
+
+  /** A hash of the present token and certificate, to notice that one of them was replaced. */
+  async credentialId(): Promise<string> {
+    const files = this.#registrationFiles();
+    const parts = await Promise.allSettled([
+      this.#options.readToken().then((token) => token?.reveal()),
+      files && readFile(files.certFile, 'utf8'),
+    ]);
+    // A file that is missing or empty while it is replaced counts as another credential.
+    const texts = parts.map((part) => (part.status === 'fulfilled' ? part.value : undefined));
+    return createHash('sha256').update(JSON.stringify(texts)).digest('hex');
   }
 
   async #direct(

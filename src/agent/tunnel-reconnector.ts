@@ -1,4 +1,4 @@
-import { Backoff } from '../base/backoff.ts';
+import { Backoff, type BackoffOptions } from '../base/backoff.ts';
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
 import type { Logger } from '../base/log/logger.ts';
@@ -33,11 +33,22 @@ const later = { baseMs: 500, capMs: 30_000 };
 /** Between attempts that a person has to make succeed (a refused credential), in milliseconds. */
 const refusedRetryMs = 60_000;
 
+/** How often a refused credential is compared with the present one, in milliseconds. */
+const credentialLookMs = 1_000;
+
 /**
  * A second tunnel that a load balancer brings to the same replica tries again after this long,
  * twice as long each time, up to so long.
  */
 const sameReplicaRetryMs = { first: 250, last: 60_000 };
+
+/** The delays of konnectivity's proxy-agent between attempts that fail. */
+export interface UpstreamRetry {
+  /** The first delay, in milliseconds. Each later delay is half as long again. */
+  readonly intervalMs: number;
+  /** The longest delay, in milliseconds. */
+  readonly capMs: number;
+}
 
 export interface TunnelReconnectorOptions {
   /** 0 or 1: each belongs on another replica. */
@@ -46,6 +57,16 @@ export interface TunnelReconnectorOptions {
   readonly sessions: SessionStore;
   /** The zone of the agent (default: not known). */
   readonly zone?: string | undefined;
+  /**
+   * Identifies the present credential. When it changes after a refusal, the next attempt follows at
+   * once (default: the credential never changes).
+   */
+  readonly credentialId?: () => Promise<string>;
+  /**
+   * Delays where the broker has refused the credential or is busy, and after the first minute of an
+   * outage (default: the agent's own).
+   */
+  readonly retry?: UpstreamRetry | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   /** A broker has accepted the tunnel. */
@@ -60,6 +81,8 @@ interface Pause {
   readonly atLeastMs: number;
   /** The broker is overloaded, or may be. Delays grow at once. */
   readonly busy: boolean;
+  /** The broker has refused the credential. */
+  readonly isRefusal?: boolean;
 }
 
 /** Keeps one tunnel to some broker, through any outage, until it is stopped. */
@@ -79,7 +102,7 @@ export class TunnelReconnector {
     this.#log = options.log.child({ tunnel: options.tunnel });
     const random = options.random ?? Math.random;
     this.#quick = new Backoff({ ...firstMinute.backoff, random });
-    this.#slow = new Backoff({ ...later, random });
+    this.#slow = new Backoff({ ...slowBackoff(options.retry), random });
   }
 
   /** How many tunnels are established: one, or two while one replaces the other. */
@@ -106,8 +129,10 @@ export class TunnelReconnector {
 
   /** Resolves when the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const { connect, clock, tunnel } = this.#options;
+    const { connect, clock, tunnel, credentialId } = this.#options;
     while (!signal.aborted) {
+      // Before the attempt, so that a change during it counts as well.
+      const credential = await credentialId?.();
       let pause: Pause = { atLeastMs: 0, busy: false };
       try {
         const link = await connect(tunnel, signal);
@@ -122,8 +147,22 @@ export class TunnelReconnector {
       }
       const delayMs = this.#nextDelayMs(pause);
       this.#log.debug('next attempt', { delayMs: Math.round(delayMs) });
-      await sleep(clock, delayMs, signal).catch(() => {});
+      await this.#wait(delayMs, pause.isRefusal === true ? credential : undefined, signal);
     }
+  }
+
+  /** Waits for the next attempt. With a refused credential, a change of it ends the wait. */
+  async #wait(delayMs: number, refused: string | undefined, signal: AbortSignal): Promise<void> {
+    const { clock, credentialId } = this.#options;
+    if (refused === undefined) return sleep(clock, delayMs, signal).catch(() => {});
+    const untilMs = clock.now() + delayMs;
+    do {
+      const leftMs = untilMs - clock.now();
+      await sleep(clock, Math.min(leftMs, credentialLookMs), signal).catch(() => {});
+      if ((await credentialId?.()) === refused) continue;
+      this.#log.info('the credential has changed');
+      return;
+    } while (clock.now() < untilMs && !signal.aborted);
   }
 
   #resetBackoff(): void {
@@ -192,10 +231,18 @@ export class TunnelReconnector {
     // The broker's own no. A proxy or firewall that says 401 or 403 is another matter, and may say
     // something else soon.
     this.#log.warn('no connection to the broker', { code, status, error: describeError(thrown) });
-    if (failure?.isRefusal === true)
-      return { atLeastMs: Math.max(refusedRetryMs, retryAfterMs), busy: true };
+    if (failure?.isRefusal === true) {
+      const ownMs = this.#options.retry === undefined ? refusedRetryMs : 0;
+      return { atLeastMs: Math.max(ownMs, retryAfterMs), busy: true, isRefusal: true };
+    }
     // A broker that shuts down says when to come back, and a successor is often there by then.
     const busy = code === 'timeout' || (retryAfterMs > 0 && brokerCode !== 'draining');
     return { atLeastMs: retryAfterMs, busy };
   }
+}
+
+/** A tenth of upstream's delays is random. */
+function slowBackoff(retry: UpstreamRetry | undefined): BackoffOptions {
+  if (retry === undefined) return later;
+  return { baseMs: retry.intervalMs, capMs: retry.capMs, factor: 1.5, jitter: 0.1 };
 }

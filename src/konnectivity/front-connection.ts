@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
 import type { Timer } from '../base/clock.ts';
 import { SocketInput } from '../base/net/socket-input.ts';
 import type { AcceptConnection } from './client-connection.ts';
@@ -29,8 +28,9 @@ export interface FrontConnectionOptions extends Pick<
 const noBytes = new Uint8Array(0);
 
 /**
- * A connection of a client. ALPN decides its protocol if it names h2, and otherwise the first bytes
- * do. Old and simple clients of all protocols do without ALPN.
+ * A connection of a client. Its first bytes decide the protocol, not ALPN. Go's `http.Transport`
+ * offers h2 to an HTTPS proxy and then sends CONNECT over HTTP/1.1 whatever was chosen. Old and
+ * simple clients do without ALPN.
  */
 export class FrontConnection {
   readonly #options: FrontConnectionOptions;
@@ -55,9 +55,6 @@ export class FrontConnection {
     });
     socket.on('end', () => this.#onSocketEnd());
     socket.on('close', () => this.#onSocketClose());
-    if (socket instanceof TLSSocket && socket.alpnProtocol === 'h2') {
-      this.#protocol = this.#newGrpc();
-    }
     new SocketInput(socket, noBytes).start((bytes) => this.#push(bytes));
   }
 

@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { SessionStore } from '../../src/acceptor/session-store.ts';
-import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
+import {
+  TunnelReconnector,
+  type TunnelReconnectorOptions,
+} from '../../src/agent/tunnel-reconnector.ts';
 import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import { ConnectError, type ConnectErrorDetails } from '../../src/tunnel/connect-error.ts';
 import type { AttachableLink } from '../../src/tunnel/link.ts';
@@ -20,14 +23,23 @@ async function connectionsIn(
   connect: () => Promise<AttachableLink>,
   log: Logger = silentLogger,
 ): Promise<number> {
+  return (await attemptTimes(minutes, connect, { log })).length;
+}
+
+/** When an agent connects within some minutes, in milliseconds. */
+async function attemptTimes(
+  minutes: number,
+  connect: (atMs: number) => Promise<AttachableLink>,
+  { log = silentLogger, ...more }: Partial<TunnelReconnectorOptions> = {},
+): Promise<readonly number[]> {
   const clock = new VirtualClock(20);
   const stop = new AbortController();
-  let attempts = 0;
-  const keeper = new TunnelReconnector({
+  const attemptsAtMs: number[] = [];
+  const reconnector = new TunnelReconnector({
     tunnel: 0,
     connect: () => {
-      attempts++;
-      return connect();
+      attemptsAtMs.push(clock.now());
+      return connect(clock.now());
     },
     sessions: new SessionStore({
       makeSession: () => {
@@ -41,13 +53,44 @@ async function connectionsIn(
     log,
     onWelcome() {},
     random: () => 0.5,
+    ...more,
   });
-  const running = keeper.run(stop.signal);
+  const running = reconnector.run(stop.signal);
   await clock.advance(minutes * minuteMs);
   stop.abort();
   await running;
-  return attempts;
+  return attemptsAtMs;
 }
+
+describe('A refused credential', () => {
+  const refuse = () =>
+    Promise.reject(new ConnectError('rejected', 'no', { status: 401, brokerCode: 'unauthorized' }));
+
+  it('A refused credential that is replaced is tried at once, and then once a minute again', async () => {
+    let looks = 0;
+    // The 10th look, 9 s after the first attempt, finds another credential.
+    const credentialId = async () => (++looks <= 10 ? 'old' : 'new');
+    const timesMs = await attemptTimes(2, refuse, { credentialId });
+    expect(timesMs.slice(0, 2)).toEqual([0, 10_000]);
+    expect(timesMs[2]).toBeGreaterThanOrEqual(10_000 + minuteMs);
+  });
+
+  it("A refused credential is tried again with upstream's delays if the agent has them", async () => {
+    const retry = { intervalMs: 1_000, capMs: 10_000 };
+    const timesMs = await attemptTimes(2, refuse, { retry });
+    const delaysMs = timesMs.slice(1).map((atMs, index) => Math.round(atMs - timesMs[index]!));
+    // 95 % of 1 s, 1.5 s and so on, because half of the random tenth is left out.
+    expect(delaysMs.slice(0, 8)).toEqual([950, 1425, 2138, 3206, 4809, 7214, 9500, 9500]);
+  });
+
+  it("A refused credential does not shorten the broker's own delay, with upstream's delays", async () => {
+    const details = { status: 401, brokerCode: 'unauthorized', retryAfterMs: 30_000 };
+    const refuseLong = () => Promise.reject(new ConnectError('rejected', 'no', details));
+    const retry = { intervalMs: 1_000, capMs: 10_000 };
+    const [first, second] = await attemptTimes(1, refuseLong, { retry });
+    expect(second! - first!).toBeGreaterThanOrEqual(30_000);
+  });
+});
 
 describe('upgrade answered by 401 or 403', () => {
   it.each([

@@ -8,6 +8,7 @@ import { readBrokerOptions } from '../../src/cli/broker-options.ts';
 import {
   agentArgvOf,
   readProxyAgentOptions,
+  retryOf,
 } from '../../src/cli/konnectivity/proxy-agent-options.ts';
 import {
   brokerArgvOf,
@@ -181,7 +182,7 @@ describe('Flags of proxy-agent', () => {
       ...['--proxy-server-host=proxy.example.com', '--proxy-server-port=443'],
       ...[`--ca-cert=${server.ca}`, `--agent-cert=${agent.cert}`, `--agent-key=${agent.key}`],
       ...['--health-server-host=127.0.0.1', '--health-server-port=9093', '--agent-id=a1'],
-      ...['--sync-interval=100ms', '--service-account-token-path=', '--alpn-proto=[]'],
+      ...['--probe-interval=100ms', '--service-account-token-path=', '--alpn-proto=[]'],
     ];
     const given = readProxyAgentOptions(argv, {});
     const { options } = readAgentOptions(agentArgvOf(given, 'cluster'), {});
@@ -198,8 +199,16 @@ describe('Flags of proxy-agent', () => {
     expect(options.allow).toContain('*:*');
     expect(given.warnings).toEqual([
       expect.stringMatching(/^--alpn-proto has no effect, /),
-      expect.stringMatching(/^--sync-interval has no effect, /),
+      expect.stringMatching(/^--probe-interval has no effect, /),
     ]);
+  });
+
+  it('Flags of the interval between attempts have the defaults of upstream, in milliseconds', () => {
+    const retry = (...argv: string[]) => retryOf(readProxyAgentOptions(argv, {}));
+    expect(retry()).toEqual({ intervalMs: 1_000, capMs: 10_000 });
+    const given = retry('--sync-interval=2s', '--sync-interval-cap=1m30s');
+    expect(given).toEqual({ intervalMs: 2_000, capMs: 90_000 });
+    expect(retry('--sync-interval=0').intervalMs).toBeGreaterThan(0);
   });
 
   it('Flags with a token of a ServiceAccount become an agent that reads the token at every connect', async () => {

@@ -5,10 +5,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run } from '../../testkit/ground/kubernetes/run.ts';
 import { waitFor } from '../../testkit/ground/kubernetes/wait.ts';
 import { NetworkNamespace } from '../../testkit/network/network-namespace.ts';
-import { freePort, startProgram, type Program } from '../../testkit/processes/process.ts';
+import { startProgram, type Program } from '../../testkit/processes/process.ts';
 import { node } from '../../testkit/world/world.ts';
 import { clusterNames, Plane, type ClusterName } from './support/plane.ts';
 import { planePrograms } from './support/prepare.ts';
+import { Prometheus } from './support/prometheus.ts';
 
 const programs = await planePrograms();
 const script = fileURLToPath(new URL('support/recording-service.ts', import.meta.url));
@@ -122,40 +123,21 @@ describe('Services of two clusters by path', () => {
   });
 
   it('is scraped by Prometheus', async () => {
-    const port = await freePort();
-    const configuration = join(plane.directory, 'prometheus.yml');
     const jobs = clusterNames.map((cluster) => ({
       job_name: cluster,
-      scrape_interval: '1s',
       scheme: 'https',
       metrics_path: path(cluster, '/metrics'),
       tls_config: { ca_file: plane.caFile },
       static_configs: [{ targets: [plane.gatewayAddress] }],
     }));
-    await writeFile(configuration, JSON.stringify({ scrape_configs: jobs }));
-    await using prometheus = startProgram({
-      command: programs.http.prometheus,
-      name: 'prometheus',
-      args: [
-        `--config.file=${configuration}`,
-        `--storage.tsdb.path=${join(plane.directory, 'prometheus')}`,
-        `--web.listen-address=127.0.0.1:${port}`,
-      ],
-    });
-    await prometheus.waitForPort(port);
+    const { prometheus: program } = programs.http;
+    await using prometheus = await Prometheus.start(program, plane.directory, jobs);
     const sampled = async (): Promise<string[] | undefined> => {
-      const answer = await fetch(`http://127.0.0.1:${port}/api/v1/query?query=sample`);
-      const { data } = (await answer.json()) as Sampled;
-      const found = data.result.map(({ metric }) => `${metric.job} ${metric.of}`).sort();
+      const labels = await prometheus.labels('sample');
+      const found = labels.map(({ job, of }) => `${job} ${of}`).sort();
       return found.length < clusterNames.length ? undefined : found;
     };
     const found = await waitFor(sampled, { what: 'samples of both clusters', timeoutMs: 60_000 });
     expect(found).toEqual(['cluster1 cluster1', 'cluster2 cluster2']);
   });
 });
-
-interface Sampled {
-  readonly data: {
-    readonly result: readonly { readonly metric: { readonly job: string; readonly of: string } }[];
-  };
-}

@@ -120,6 +120,23 @@ describeWith(real, "upstream's agents at our broker", ({ go, programs }) => {
     expect(await isServed(client, target.address)).toBe(true);
   });
 
+  it('A bridge in another process reaches an agent of upstream through the broker', async () => {
+    await startAgent('a');
+    const token = await tokens.issue({ kind: 'dialer', name: 'bridge' });
+    const bridge = stack.use(
+      startCulvert('bridge', [
+        ...['--broker-url', brokerUrl, '--ca-file', certificates.server.ca],
+        ...['--token-file', await tokens.file(token), '--cluster', 'cluster1'],
+        ...['--konnectivity-listen', '127.0.0.1:0'],
+      ]),
+    );
+    const { addresses } = await loggedLine(bridge, 'konnectivity bridge listens');
+    const [address] = addresses as string[];
+    await using target = await startTarget({ mode: 'http' });
+    const got = await runClient(go, { address: address! }, 'get', `http://${target.address}/`);
+    expect(got).toMatchObject({ ok: true, status: 200, body: targetBody });
+  });
+
   it('The identifiers of an agent of upstream decide which agent serves a host', async () => {
     const named = await startAgent('named', ['--agent-identifiers=host=127.0.0.1']);
     await startAgent('other');

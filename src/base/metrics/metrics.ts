@@ -1,5 +1,7 @@
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { droppedLinesHelp, droppedLogLines } from '../log/log-output.ts';
+import { EventLoopDelay, type EventLoopDelayParts, lookMs, sampleMs } from './event-loop-delay.ts';
 
 /** Metrics of one part of a program. Their names begin with the part's own prefix. */
 export interface MetricsGroup {
@@ -53,6 +55,9 @@ export interface MetricsText {
  */
 const reuse = { factor: 20, mostMs: 250 } as const;
 
+/** So far apart are the samples of prom-client's own metrics of the event loop, in milliseconds. */
+const never = 2 ** 31 - 1;
+
 /**
  * The metrics of one process, including its memory and event loop. This class is the only user of
  * prom-client.
@@ -62,7 +67,13 @@ export class Metrics {
   #rendered: Promise<MetricsText> | undefined;
 
   constructor() {
-    collectDefaultMetrics({ register: this.#registry });
+    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: never });
+    for (const { name } of this.#registry.getMetricsAsArray()) {
+      if (name.startsWith('nodejs_eventloop_')) this.#registry.removeSingleMetric(name);
+    }
+    const delay = new EventLoopDelay(eventLoop());
+    delay.expose(this.group('nodejs_eventloop'));
+    setInterval(() => delay.look(), lookMs).unref();
     this.group('culvert_log').total('dropped_lines', droppedLinesHelp, droppedLogLines);
   }
 
@@ -90,6 +101,20 @@ export class Metrics {
       setTimeout(() => (this.#rendered = undefined), reuseMs).unref();
     }
   }
+}
+
+function eventLoop(): EventLoopDelayParts {
+  let last = performance.eventLoopUtilization();
+  return {
+    histogram: monitorEventLoopDelay({ resolution: sampleMs }),
+    utilization: () => {
+      const now = performance.eventLoopUtilization();
+      const { utilization } = performance.eventLoopUtilization(now, last);
+      last = now;
+      return utilization;
+    },
+    now: () => performance.now(),
+  };
 }
 
 class RegistryGroup implements MetricsGroup {

@@ -1,3 +1,4 @@
+import type { UpstreamRetry } from '../../agent/tunnel-reconnector.ts';
 import { formatHostPort } from '../../base/net/host-port.ts';
 import { type Env, type OptionsTable, withoutVariables } from '../../base/options/option-table.ts';
 import {
@@ -5,12 +6,14 @@ import {
   commonIgnoredBooleans,
   ignoredFlags,
   logLevelOf,
+  parseGoDuration,
   readUpstreamFlags,
   type UpstreamFlags,
   verbosityTable,
 } from './upstream-flags.ts';
 
 const port = { kind: 'integer', min: 0, max: 65_535 } as const;
+const duration = { kind: 'parsed', parse: parseGoDuration, placeholder: 'DURATION' } as const;
 const host = { kind: 'string', placeholder: 'HOST' } as const;
 
 export const proxyServerTable = withoutVariables({
@@ -34,6 +37,14 @@ export const proxyServerTable = withoutVariables({
   serviceAccountTokenPath: {
     ...{ name: 'service-account-token-path', kind: 'string', placeholder: 'FILE' },
     help: 'The token of a ServiceAccount that is the credential of this agent. The file is read again at every connect.',
+  },
+  syncIntervalMs: {
+    ...{ name: 'sync-interval', ...duration, default: '1s' },
+    help: 'The delay after an attempt to connect that was refused, and after the first minute of an outage. It grows by half with each attempt. In the first minute, the agent tries at least every 1.5 s.',
+  },
+  syncIntervalCapMs: {
+    ...{ name: 'sync-interval-cap', ...duration, default: '10s' },
+    help: 'The longest delay between attempts to connect.',
   },
   agentId: {
     ...{ name: 'agent-id', kind: 'string', placeholder: 'ID' },
@@ -68,11 +79,9 @@ export const agentIgnored = ignoredFlags(
     'lease-label': oneTunnel,
     'lease-label-selector': oneTunnel,
     'lease-namespace': oneTunnel,
-    'probe-interval': oneTunnel,
+    'probe-interval': 'the agent notices the end of a connection at once',
     'server-count-source': oneTunnel,
     'sync-forever': oneTunnel,
-    'sync-interval': oneTunnel,
-    'sync-interval-cap': oneTunnel,
     kubeconfig: oneTunnel,
   },
   [...commonIgnoredBooleans, 'count-server-leases', 'sync-forever'],
@@ -90,6 +99,18 @@ export type ProxyAgentOptions = UpstreamFlags<typeof table>;
 export function readProxyAgentOptions(argv: readonly string[], env: Env): ProxyAgentOptions {
   const id = { flag: '--agent-id', variable: 'PROXY_AGENT_ID' };
   return readUpstreamFlags({ table, ignored: agentIgnored, id }, argv, env);
+}
+
+/** An agent with `--sync-interval=0` must not try without any pause. In milliseconds. */
+const shortestRetryMs = 100;
+
+/** The delays between attempts to connect. */
+export function retryOf({ values }: ProxyAgentOptions): UpstreamRetry {
+  const { syncIntervalMs, syncIntervalCapMs } = values;
+  return {
+    intervalMs: Math.max(shortestRetryMs, syncIntervalMs),
+    capMs: Math.max(shortestRetryMs, syncIntervalCapMs),
+  };
 }
 
 /** Destinations of upstream's agents: everything. Ours never dial the addresses of metadata services. */

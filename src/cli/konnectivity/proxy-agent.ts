@@ -10,6 +10,7 @@ import {
   agentIgnored,
   proxyServerTable,
   readProxyAgentOptions,
+  retryOf,
 } from './proxy-agent-options.ts';
 
 export const proxyAgentCommand: Command = {
@@ -45,7 +46,8 @@ export const proxyAgentCommand: Command = {
     );
     const log = await startProgramLog('proxy-agent', { logLevel, warnings: given.warnings });
     const { startAgent } = await import('../../agent/agent.ts');
-    return await runUntilStopped(async (parts) => parts.use(await startAgent(options, { log })), {
+    const parts = { log, retry: retryOf(given) };
+    return await runUntilStopped(async (stack) => stack.use(await startAgent(options, parts)), {
       ...options,
       signals,
       log,
