@@ -272,7 +272,9 @@ export function describeGateway(name: string, start: () => Promise<GatewayUnderT
       });
       const names = Object.keys(request!.headers);
       expect(names).toContain('x-kept');
-      expect(names.filter((name) => /impersonate|remote|cluster-proxy/.test(name))).toEqual([]);
+      expect(
+        names.filter((name) => /impersonate|remote|cluster-proxy/.test(name)),
+      ).toEqual([]);
     });
 
     it("A client's own impersonation reaches the server, in one value", async () => {
