@@ -23,14 +23,12 @@ if (first === 'http') {
   const env = rest.length > others.length ? { E2E_FAULTS: 'all' } : {};
   process.exitCode = await runVitest('test/e2e-egress', others, env);
 } else {
-  process.exitCode = await runOnClusters(process.argv.slice(2));
-  // Arguments choose tests of the clusters.
-  if (first === undefined && process.exitCode === 0) {
-    process.exitCode = await runVitest('test/e2e-egress');
+  const codes = [await runOnClusters(process.argv.slice(2))];
+  // Arguments choose tests of the clusters. A failure does not stop the rest.
+  if (first === undefined) {
+    codes.push(await runVitest('test/e2e-egress'), await runVitest('test/e2e-http'));
   }
-  if (first === undefined && process.exitCode === 0) {
-    process.exitCode = await runVitest('test/e2e-http');
-  }
+  process.exitCode = codes.find((code) => code !== 0) ?? 0;
 }
 
 async function runOnClusters(args: readonly string[]): Promise<number> {

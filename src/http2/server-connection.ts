@@ -11,6 +11,7 @@ import { PeerSettings } from './peer-settings.ts';
 import { RateLimit } from './rate-limit.ts';
 import { areTrailers, parseRequestHead, type RequestHead } from './request-head.ts';
 import { Http2ServerStream } from './server-stream.ts';
+import { RoundTrips } from './round-trips.ts';
 import { StreamSender } from './stream-sender.ts';
 import { StreamTable } from './stream-table.ts';
 
@@ -21,8 +22,7 @@ export interface Http2ServerConnectionOptions {
   readonly clock: Clock;
 }
 
-const drainPing = Buffer.from('draining', 'latin1');
-const watchPing = Buffer.from('answer?!', 'latin1');
+const roundTripPing = Buffer.from('received', 'latin1');
 
 /**
  * The server's end of an HTTP/2 connection (RFC 9113), without a socket: `push` takes what the
@@ -41,6 +41,11 @@ export class Http2ServerConnection implements FrameEvents {
   readonly #resets: RateLimit;
   readonly #controls: RateLimit;
   readonly #streams = new StreamTable();
+  readonly #roundTrips = new RoundTrips(() => {
+    // The answer is not one of the frames that the client sends without a reason.
+    this.#controls.allowOne();
+    this.#control.ping(roundTripPing, false);
+  });
   #state: 'open' | 'failed' | 'destroyed' = 'open';
   #isReady = false;
   #drain: 'no' | 'announced' | 'final' = 'no';
@@ -100,10 +105,9 @@ export class Http2ServerConnection implements FrameEvents {
     if (isNews && this.#output.output.queuedBytes > 0) this.#owner.onProgress();
   }
 
-  /** Sends a PING. Its answer is one more sign of life among the bytes of the client. */
-  ping(): void {
-    if (this.#state !== 'open') return;
-    this.#control.ping(watchPing, false);
+  /** Calls `onAnswered` when the client has read all that was sent. Never after the end. */
+  roundTrip(onAnswered: () => void): void {
+    if (this.#state === 'open') this.#roundTrips.add(onAnswered);
   }
 
   /**
@@ -115,7 +119,7 @@ export class Http2ServerConnection implements FrameEvents {
     if (this.#drain !== 'no' || this.#state !== 'open') return;
     this.#drain = 'announced';
     this.#control.goAway(max31Bits, 'NO_ERROR', 'draining');
-    this.#control.ping(drainPing, false);
+    this.#roundTrips.add(() => this.#endDrain());
   }
 
   /** The socket is closed: ends all streams. Idempotent. */
@@ -210,13 +214,8 @@ export class Http2ServerConnection implements FrameEvents {
   }
 
   onPing(payload: Uint8Array, isAck: boolean): void {
-    if (!isAck) {
-      this.#control.ping(payload, true);
-    } else if (this.#drain === 'announced' && drainPing.equals(payload)) {
-      this.#drain = 'final';
-      this.#control.goAway(this.#streams.lastId, 'NO_ERROR', 'draining');
-      this.#checkDrained();
-    }
+    if (!isAck) this.#control.ping(payload, true);
+    else if (roundTripPing.equals(payload)) this.#roundTrips.answered();
   }
 
   onPriorityProblem(streamId: number, code: Http2ErrorCode): void {
@@ -248,6 +247,12 @@ export class Http2ServerConnection implements FrameEvents {
     const handler = this.#owner.onRequest(stream);
     if (handler !== undefined) stream.handle(handler);
     if (isEndOfStream) this.#remoteEnd(stream);
+  }
+
+  #endDrain(): void {
+    this.#drain = 'final';
+    this.#control.goAway(this.#streams.lastId, 'NO_ERROR', 'draining');
+    this.#checkDrained();
   }
 
   #remoteEnd(stream: Http2ServerStream): void {

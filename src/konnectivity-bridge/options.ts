@@ -45,9 +45,10 @@ export interface BridgeLimits extends FrontLimits {
    */
   readonly dialGraceMs: number;
   /**
-   * How long a target's first bytes are held after DIAL_RSP while the client sends nothing, in
-   * milliseconds. The Go client drops bytes that come before it has registered the connection,
-   * which takes more than 50 ms on a busy machine.
+   * How long a target's first bytes are held while the client sends nothing, in milliseconds: from
+   * the client's answer to a PING behind DIAL_RSP, or from the answer to CONNECT. The Go client
+   * drops bytes that come before it has registered the connection, which takes more than 50 ms on a
+   * busy machine.
    */
   readonly holdMs: number;
   /**

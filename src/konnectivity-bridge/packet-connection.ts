@@ -31,7 +31,11 @@ export class PacketConnection implements ConnectionHandler {
   readonly #connection: ProxiedConnection;
   #connectId = 0;
   #writer: ClientWriter | undefined;
-  /** Ends the hold (see `ClientWriter`). */
+  /**
+   * When the hold of `ClientWriter` ends. Until the target's first bytes there is no reason to ask
+   * the client, and most clients send first.
+   */
+  #hold: 'waits for bytes' | 'waits for the answer to leave' | 'asks the client' | undefined;
   #holdTimer: Timer | undefined;
   /** The target closed while its bytes are held. The text goes into CLOSE_RSP. */
   #heldCloseText: string | undefined;
@@ -77,6 +81,7 @@ export class PacketConnection implements ConnectionHandler {
    * target.
    */
   closeByClient(): void {
+    this.#hold = undefined;
     this.#connection.stopReceiving();
     this.#writer!.discard();
     this.#closeClient('');
@@ -84,6 +89,7 @@ export class PacketConnection implements ConnectionHandler {
 
   /** DIAL_CLS, or the call has ended: there is no client left to answer. */
   abandon(): void {
+    this.#hold = undefined;
     this.#holdTimer?.cancel();
     if (this.#connection.isOpen) this.#writer!.discard();
     this.#connection.abandon();
@@ -91,11 +97,12 @@ export class PacketConnection implements ConnectionHandler {
 
   /** Some of what was sent to the client has left the process. */
   onSent(): void {
+    if (this.#hold === 'waits for the answer to leave') this.#askClient();
     this.#writer?.onSent();
   }
 
   onOpened(tunnel: TunnelStream): void {
-    const { pool, limits, clock, writeTimes } = this.#context;
+    const { pool, limits, writeTimes } = this.#context;
     this.#connectId = ++lastConnectId;
     this.#writer = new ClientWriter({
       sink: new PacketSink(this.#front, this.#context.packets.toClient, this.#connectId),
@@ -106,8 +113,8 @@ export class PacketConnection implements ConnectionHandler {
       // The Go client drops DATA that comes too close behind DIAL_RSP.
       isHolding: true,
     });
+    this.#hold = 'waits for bytes';
     this.#send(PacketType.dialResponse, encodeDialResponse(this.#random, this.#connectId));
-    this.#holdTimer = clock.setTimer(limits.holdMs, () => this.#endHold());
   }
 
   onRefused({ message }: TunnelError): void {
@@ -117,6 +124,7 @@ export class PacketConnection implements ConnectionHandler {
 
   onData(bytes: Uint8Array): void {
     this.#writer!.write(bytes);
+    if (this.#hold === 'waits for bytes') this.#askClient();
   }
 
   /** Packets have no half-close: a target that sends no more ends the connection. */
@@ -143,13 +151,32 @@ export class PacketConnection implements ConnectionHandler {
   #closeAfterHold(text: string): void {
     if (this.#writer!.isHolding) {
       this.#heldCloseText ??= text;
+      if (this.#hold === 'waits for bytes') this.#askClient();
       return;
     }
     this.#writer!.flush();
     this.#closeClient(text);
   }
 
+  /**
+   * Starts the timer of the hold once the client has read DIAL_RSP. A client that has no CPU reads
+   * late, and would drop what it reads together with DIAL_RSP.
+   */
+  #askClient(): void {
+    const { clock, limits } = this.#context;
+    if (this.#front.queuedBytes > 0) {
+      this.#hold = 'waits for the answer to leave';
+      return;
+    }
+    this.#hold = 'asks the client';
+    this.#front.roundTrip(() => {
+      if (this.#hold !== 'asks the client' || this.isClientClosed) return;
+      this.#holdTimer = clock.setTimer(limits.holdMs, () => this.#endHold());
+    });
+  }
+
   #endHold(): void {
+    this.#hold = undefined;
     this.#holdTimer?.cancel();
     this.#writer!.release();
     if (this.#heldCloseText !== undefined) this.#closeAfterHold(this.#heldCloseText);

@@ -80,7 +80,7 @@ export class KonnectivityClient implements AsyncDisposable {
   readonly #isUnreachable = (): boolean =>
     this.#service.getChannel().getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE;
 
-  /** Ends all connections and the client at once. Idempotent. */
+  /** Ends all connections, dials (DialError `tunnelclosed`) and the client at once. Idempotent. */
   close(): void {
     for (const connection of this.#connections) connection.destroy();
     this.#service.close();

@@ -96,10 +96,13 @@ export class KonnectivityConnection extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    const onClosed = this.#state.kind === 'closing' ? this.#state.onClosed : undefined;
+    const state = this.#state;
     this.#state = { kind: 'over' };
     this.#call.cancel();
-    onClosed?.();
+    if (state.kind === 'closing') state.onClosed();
+    if (state.kind === 'dialing') {
+      state.settle.reject(new DialError('tunnelclosed', 'tunnel closed: the client was closed'));
+    }
     done(error);
   }
 

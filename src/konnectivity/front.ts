@@ -56,6 +56,13 @@ export interface FrontStream {
   send(bytes: Uint8Array, owner?: OwnerOfBytes): void;
 
   /**
+   * Calls `onAnswered` when the client's transport has read everything that has left this process so
+   * far: it has answered a PING. Never called after the end of the client's connection, and not from
+   * inside this method.
+   */
+  roundTrip(onAnswered: () => void): void;
+
+  /**
    * Stops `onData` until `resume`, except for bytes that have been read already. HTTP/2's window
    * holds the client back.
    */

@@ -16,6 +16,8 @@ const okTrailers = encodeHeaders([{ name: 'grpc-status', value: String(GrpcStatu
 export interface GrpcCaller {
   readonly peer: string;
   readonly subject: CertificateSubject | undefined;
+  /** Calls `onAnswered` when the client has answered a PING. Never after the connection's end. */
+  roundTrip(onAnswered: () => void): void;
   /** The call has ended. */
   callEnded(): void;
 }
@@ -65,6 +67,10 @@ export class GrpcCall implements FrontStream, Http2StreamHandler {
   send(bytes: Uint8Array, owner?: OwnerOfBytes): void {
     this.respond();
     this.#stream.send(bytes, owner);
+  }
+
+  roundTrip(onAnswered: () => void): void {
+    this.#caller.roundTrip(onAnswered);
   }
 
   pause(): void {

@@ -110,8 +110,15 @@ export class GrpcConnection
     return this.#isClosed;
   }
 
+  /** Any byte of the client is an answer, so the call for the answer itself does nothing. */
   ping(): void {
-    this.#http2.ping();
+    this.#http2.roundTrip(() => {});
+  }
+
+  // The calls of the gRPC calls.
+
+  roundTrip(onAnswered: () => void): void {
+    this.#http2.roundTrip(onAnswered);
   }
 
   callEnded(): void {

@@ -62,6 +62,23 @@ describe('The frames of an HTTP/2 server', () => {
     );
   });
 
+  it('A server asks with one PING at a time whether its client has read everything', () => {
+    const scripted = ScriptedConnection.ready();
+    const answered: string[] = [];
+    const askAs = (name: string) => scripted.connection.roundTrip(() => answered.push(name));
+    askAs('first');
+    askAs('second');
+    const pingOfOurs = hex('000008 06 00 00000000 7265636569766564');
+    const answer = hex('000008 06 01 00000000 7265636569766564');
+    expect(sent(scripted)).toEqual(pingOfOurs);
+    scripted.push(answer);
+    expect(answered).toEqual(['first']);
+    expect(sent(scripted)).toEqual(pingOfOurs);
+    scripted.push(answer, answer);
+    expect(answered).toEqual(['first', 'second']);
+    expect(sent(scripted)).toEqual(Buffer.alloc(0));
+  });
+
   it('A server answers a request with a head, DATA and trailers', () => {
     const scripted = ScriptedConnection.ready();
     scripted.push(headers(1, request, frameFlags.endStream));

@@ -96,6 +96,10 @@ export class ScriptedAgent implements FrontStream {
     return this.#metadata[name] ?? [];
   }
 
+  roundTrip(onAnswered: () => void): void {
+    queueMicrotask(onAnswered);
+  }
+
   respond(metadata: Readonly<Record<string, string>> = {}): void {
     this.head ??= metadata;
   }

@@ -32,7 +32,13 @@ async function open({ dialer, clock, bridge }: Scene): Promise<Open> {
   const stream = await dialer.next();
   stream.handler.onOpened!();
   const id = await call.opened();
+  const timers = clock.pendingTimers;
+  stream.arrive('!');
+  // The client has answered the PING.
+  await expect.poll(() => clock.pendingTimers).toBe(timers + 1);
   clock.advanceSync(defaultBridgeLimits.holdMs);
+  expect((await call.read(1)).toString()).toBe('!');
+  stream.consumedBytes = 0;
   return { call, stream, id };
 }
 

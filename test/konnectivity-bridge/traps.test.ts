@@ -8,6 +8,7 @@ import { patternAt, patternSha256 } from '../../testkit/stream/pattern.ts';
 import { startTarget } from '../../testkit/world/target.ts';
 import { FakeDialer } from './fake-dialer.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
+import { startFaultyProxy } from '../../testkit/network/faulty-proxy.ts';
 import { connectRaw, RawCall } from './raw-call.ts';
 import { ScriptedDialer } from './scripted-dialer.ts';
 import { startTestBridge } from './test-bridge.ts';
@@ -83,9 +84,12 @@ describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
     stream.handler.onOpened!();
     stream.arrive(banner);
     const id = await call.opened();
-    // Whatever the bridge had sent by now would be here with the answer to this.
-    call.close('999');
-    await call.expect('CLOSE_RSP');
+    // Whatever the bridge had sent by now would be here with the answer to this. The answer comes
+    // behind the bridge's PING, and the second request behind the answer to the PING.
+    for (let at = 0; at < 2; at++) {
+      call.close('999');
+      await call.expect('CLOSE_RSP');
+    }
     return {
       call,
       stream,
@@ -107,6 +111,31 @@ describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
     expect(s.stream.consumedBytes).toBe(9);
     s.stream.arrive('more');
     expect((await s.call.read(4)).toString()).toBe('more');
+  });
+
+  it('The bridge holds a target’s first bytes as long as the client has no time to read', async () => {
+    const dialer = new ScriptedDialer();
+    const clock = new VirtualClock();
+    await using bridge = await startTestBridge(dialer, undefined, { clock });
+    await using network = await startFaultyProxy(Number(bridge.address.split(':').at(-1)));
+    using session = connectRaw(`127.0.0.1:${network.port}`);
+    const call = new RawCall(session);
+    call.stream.write(goDialRequest('cluster1:443', 1n));
+    const stream = await dialer.next();
+    // The answer to the PING does not arrive.
+    network.silence('up');
+    stream.handler.onOpened!();
+    stream.arrive('220 ready');
+    const answer = await call.receive(13);
+    expect(response(answer)).toMatchObject({ type: 'DIAL_RSP' });
+    clock.advanceSync(10 * defaultBridgeLimits.holdMs);
+    expect(stream.consumedBytes).toBe(0);
+    const timers = clock.pendingTimers;
+    network.heal();
+    await expect.poll(() => clock.pendingTimers).toBe(timers + 1);
+    clock.advanceSync(defaultBridgeLimits.holdMs);
+    expect(stream.consumedBytes).toBe(9);
+    expect((await call.receive(answer.length + 9)).toString('latin1')).toContain('220 ready');
   });
 
   it('The bridge sends held bytes with the client’s first DATA, without waiting', async () => {

@@ -242,6 +242,15 @@ describe('dials', () => {
     expect(failed).toMatchObject({ status: 'rejected', reason: { reason: 'tunnelclosed' } });
   });
 
+  it('Dials fail when their client is closed before the answer', async () => {
+    await using s = await scripted();
+    const dialing = s.client.dial('cluster1:443');
+    const stream = await s.dialer.next();
+    s.client.close();
+    await expect(dialing).rejects.toThrow(expect.objectContaining({ reason: 'tunnelclosed' }));
+    await stream.until(() => stream.resetBy?.code === 'cancelled');
+  });
+
   it('Dials fail with streamsetup without a server', async () => {
     const client = new KonnectivityClient({ address: 'unix:/does/not/exist.sock' });
     await expect(client.dial('cluster1:443')).rejects.toThrow(
