@@ -108,6 +108,15 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
       const headers = { 'Retry-After': '3600' };
       return Response.json({ code: 'already_here', message }, { status: 409, headers });
     }
+    if (admitted.kind === 'dialer' && admitted.credential !== undefined) {
+      const { cluster, dialer, credential } = admitted;
+      const refusal = await this.#rights.refusal({ kind: 'dialer', ...credential }, cluster);
+      if (refusal !== undefined) {
+        const { status, code, message } = refusal;
+        this.#log.warn('connection refused', { cluster, dialer, status, code, error: message });
+        return Response.json({ code, message }, { status });
+      }
+    }
     const problem =
       admitted.kind === 'agent'
         ? tunnelLimitProblem(this.#relay, admitted.cluster)
@@ -185,10 +194,16 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
       const attachment = socket.deserializeAttachment() as Attachment;
       const { cluster, credential } = attachment;
       if (credential === undefined) continue;
-      this.#dialerAccess ??= new DialerAccess({ clock: systemClock, ...this.#openAccess() });
-      const problem = await sessionProblem(this.#dialerAccess, credential, cluster);
+      const problem = await sessionProblem(this.#rights, credential, cluster);
       if (problem !== undefined) this.#links.get(socket)?.close(problem);
     }
+  }
+
+  get #rights(): DialerAccess {
+    return (this.#dialerAccess ??= new DialerAccess({
+      clock: systemClock,
+      ...this.#openAccess(),
+    }));
   }
 
   /** A wake for a few bytes reads no rules. */

@@ -21,6 +21,10 @@ export interface EdgeAccess {
   readonly reviewToken: ReviewToken | undefined;
 }
 
+/**
+ * Opens the rules. Their caches and queues must stay in a Durable Object: an answer that a request
+ * of the Worker waits for is lost for others when that request ends.
+ */
 export function openEdgeAccess({ policy, hub, asksHubAccess }: EdgeAccessOptions): EdgeAccess {
   const server = hub && openHubServer(hub);
   const clock = systemClock;
@@ -56,7 +60,7 @@ export function credentialFor(
 ): DialerToken {
   const isForAll = clusters === undefined && selector === undefined;
   if (isForAll || clusters?.includes(cluster) === true) return { name, id, expiresAtMs };
-  return { name, id, expiresAtMs, selector };
+  return { name, id, expiresAtMs, clusters: [], selector };
 }
 
 /** Why an open session of a dialer must end; undefined: it may go on. */

@@ -20,7 +20,7 @@ import type { RelayAccess } from '../relay-access.ts';
 import { TokenAuthenticator } from '../token-authenticator.ts';
 import { culvertProtocol, forGateway, forObject, type HttpClient } from './admitted.ts';
 import { createConsoleLogger } from './console-logger.ts';
-import { credentialFor, type EdgeAccess, openEdgeAccess } from './edge-access.ts';
+import { credentialFor } from './edge-access.ts';
 import type { EdgeEnv } from './env.ts';
 import { readEdgeOptions } from './edge-options.ts';
 import type { EdgeGatewayOptions } from './gateway-options.ts';
@@ -56,26 +56,25 @@ export class EdgeRouter {
     log: Logger,
     {
       gateway,
-      access,
       ...parts
     }: {
       readonly authenticator: Authenticator;
       readonly acceptRate: AcceptRate;
-      readonly access: EdgeAccess;
       readonly gateway: EdgeGatewayOptions | undefined;
     },
   ) {
     this.#gateway = gateway;
     this.#env = env;
     this.#log = log;
-    const dialerAccess = new DialerAccess({ clock: systemClock, ...access });
+    const scopes = new DialerAccess({ clock: systemClock });
     this.#app = createApp({
       ...parts,
       dialerAccess: {
-        // The object of an alias knows the name of its cluster.
+        // The object of the cluster knows labels and rules, and watches the session.
         refusal: async (dialer, cluster) =>
-          await dialerAccess.refusal(dialer, await this.#resolve(cluster)),
-        // The object of the cluster watches the session, because this request ends at once.
+          dialer.selector === undefined
+            ? await scopes.refusal(dialer, await this.#resolve(cluster))
+            : undefined,
         watch: () => () => {},
       },
       relay: workerRelay,
@@ -86,7 +85,7 @@ export class EdgeRouter {
 
   /** @throws EdgeOptionsError or TokenError: the Worker's variables are wrong */
   static async create(env: EdgeEnv): Promise<EdgeRouter> {
-    const { tokenPublicKeys, acceptRate, logLevel, access, gateway } = readEdgeOptions(env);
+    const { tokenPublicKeys, acceptRate, logLevel, gateway } = readEdgeOptions(env);
     const log = createConsoleLogger(logLevel);
     const authenticator =
       tokenPublicKeys.length === 0
@@ -95,7 +94,6 @@ export class EdgeRouter {
     return new EdgeRouter(env, log, {
       authenticator,
       acceptRate: new AcceptRate(acceptRate, systemClock),
-      access: openEdgeAccess(access),
       gateway,
     });
   }

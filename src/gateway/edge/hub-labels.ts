@@ -33,17 +33,16 @@ export class HubLabels implements ClusterDirectory {
 
   /** @throws AccessError `unavailable` the hub does not answer */
   async labelsOf(cluster: string): Promise<Labels | undefined> {
-    const signal = AbortSignal.timeout(readTimeoutMs);
-    return await this.#cache.get([cluster], () => this.#read(cluster, signal), signal);
+    return await this.#cache.get([cluster], () => this.#read(cluster));
   }
 
   names(): readonly string[] {
     return [];
   }
 
-  async #read(cluster: string, signal: AbortSignal): Promise<Labels | undefined> {
+  async #read(cluster: string): Promise<Labels | undefined> {
     try {
-      return await this.#parts.readLabels(cluster, signal);
+      return await this.#parts.readLabels(cluster, AbortSignal.timeout(readTimeoutMs));
     } catch (thrown) {
       const message = `the labels of cluster ${cluster} cannot be read: ${describeError(thrown)}`;
       throw new AccessError('unavailable', message, { cause: thrown });
