@@ -8,6 +8,7 @@
 //   --repetitions N  instead of the usual 5 (2 when quick)
 // npm run bench -- http: the HTTP plane beside upstream's user-server, kubectl proxy and a direct connection. Needs root.
 //   --quick, --only NAMES, --repetitions N, --json FILE, --cpu-prof DIR as above
+// npm run bench -- worker: CPU of a GET through the gateway in the Worker; also with --quick, and --cpu-prof FILE.
 // npm run bench -- peers: culvert connect beside other tunnels for plain TCP; also with --quick.
 // npm run bench -- link: a shaped link between two network namespaces: direct, culvert and konnectivity. Needs root.
 // npm run bench -- scale: many idle agents on one broker, the storm when it dies, what a hop and the directory cost.
@@ -21,6 +22,7 @@ import { findHttpPrograms, prepareHttpPrograms } from '../testkit/ground/http/ht
 import { measureAddon } from './addon.ts';
 import { measureDirectory, measureHop } from './hop.ts';
 import { compareHttp, compareHttpApart } from './http/compare-http.ts';
+import { measureWorkerCpu } from './http/worker-cpu.ts';
 import { measureIdle } from './idle.ts';
 import { type ScaleRow, scaleTable } from './report.ts';
 import { measureInside, measureLinks } from './shaped-link.ts';
@@ -43,6 +45,11 @@ const { values, positionals } = parseArgs({
     inside: { type: 'string' },
   },
 });
+
+if (positionals[0] === 'worker') {
+  await measureWorkerCpu(values.quick ? 1_500 : 5_000, values['cpu-prof']);
+  process.exit(0);
+}
 
 if (positionals[0] === 'addon') {
   const programs = await findPrograms(apiServerPrograms);

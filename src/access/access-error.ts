@@ -7,6 +7,8 @@ export const accessErrorCodes = [
   'malformed_path',
   /** The file of a policy cannot be used. */
   'bad_policy',
+  /** A policy selects clusters by labels, which this program cannot know. */
+  'labels_unknown',
   /** Options of authentication or authorization contradict each other. */
   'invalid_options',
 ] as const;

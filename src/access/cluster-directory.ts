@@ -6,8 +6,12 @@ import type { ClusterScope } from './subject.ts';
 
 /** The clusters that the hub cluster knows. */
 export interface ClusterDirectory {
-  /** Undefined: no such cluster is known now. */
-  labelsOf(cluster: string): Labels | undefined;
+  /**
+   * Undefined: no such cluster is known now.
+   *
+   * @throws AccessError `unavailable` a directory that has to ask gets no answer
+   */
+  labelsOf(cluster: string): Labels | undefined | Promise<Labels | undefined>;
   /** The names of all clusters, to find the cluster of an alias. */
   names(): Iterable<string>;
 }
@@ -31,7 +35,11 @@ export async function clusterNameOf(
   return cluster;
 }
 
-/** The reason why a cluster is not in the scope of a credential; undefined: it is. */
+/**
+ * The reason why a cluster is not in the scope of a credential; undefined: it is.
+ *
+ * @throws AccessError `unavailable` the labels of the cluster are not known now
+ */
 export async function scopeProblem(
   cluster: string,
   scope: ClusterScope | undefined,
@@ -42,7 +50,7 @@ export async function scopeProblem(
   if (scope.names.includes(name)) return undefined;
   const notFor = `is not for cluster ${cluster}`;
   if (scope.selector === undefined) return notFor;
-  const labels = directory.labelsOf(name);
+  const labels = await directory.labelsOf(name);
   if (labels === undefined) return `${notFor}, whose labels are not known here`;
   return selectorOf(scope.selector)(labels) ? undefined : `${notFor}, whose labels do not fit`;
 }

@@ -3,7 +3,7 @@ import type { Action } from './action.ts';
 import { allowed, type Authorizer, denied, type Verdict } from './authorizer.ts';
 import { type ClusterDirectory, clusterNameOf, noClusters } from './cluster-directory.ts';
 import { nameOutsideHub } from './hub-user.ts';
-import { type Labels, parseLabelSelector } from './label-selector.ts';
+import { type LabelSelector, parseLabelSelector } from './label-selector.ts';
 import { anyOf, type NamePattern } from './name-pattern.ts';
 import { allowedActions } from './policy-actions.ts';
 import {
@@ -17,7 +17,9 @@ import type { CredentialId, Subject } from './subject.ts';
 interface Rule {
   readonly name: string;
   readonly fitsSubject: (subject: Subject) => boolean;
-  readonly fitsCluster: (name: string, labels: Labels | undefined) => boolean;
+  readonly fitsName: (cluster: string) => boolean;
+  /** Undefined: the rule has no selector. */
+  readonly fitsLabels: LabelSelector | undefined;
   readonly fitsAction: (action: Action) => boolean;
   readonly untilMs: number;
 }
@@ -25,6 +27,11 @@ interface Rule {
 export interface PolicyParts {
   /** Default: no cluster is known, and selectors fit none. */
   readonly clusters?: ClusterDirectory;
+  /**
+   * Why the labels of clusters can never be known here, as the end of a sentence. Then a rule with a
+   * selector is an error (default: they may be known).
+   */
+  readonly labelsProblem?: string | undefined;
   /** The time of day in milliseconds since 1970 (default: the system's). */
   readonly now?: () => number;
 }
@@ -52,28 +59,40 @@ export class Policy implements Authorizer {
   /**
    * Reads the contents of a policy file.
    *
-   * @throws AccessError `bad_policy` with the path of the field that is wrong
+   * @throws AccessError `bad_policy` with the path of the field that is wrong; `labels_unknown` a
+   *   rule has a selector, and there is a `labelsProblem`
    */
   static parse(document: unknown, parts: PolicyParts = {}): Policy {
-    return new Policy(checkPolicyDocument(document), parts);
+    const checked = checkPolicyDocument(document);
+    const { labelsProblem } = parts;
+    const selecting = checked.rules.find(({ clusters }) => clusters.selector !== undefined);
+    if (labelsProblem !== undefined && selecting !== undefined) {
+      const problem = `rule ${selecting.name}: it selects clusters by labels, but ${labelsProblem}`;
+      throw new AccessError('labels_unknown', problem);
+    }
+    return new Policy(checked, parts);
   }
 
+  /** @throws AccessError `unavailable` a rule needs labels of the cluster that are not known now */
   async authorize(subject: Subject, cluster: string, action: Action): Promise<Verdict> {
     const invalid = this.#problemOf(subject);
     if (invalid !== undefined) return denied(invalid);
     const name = await clusterNameOf(cluster, this.#clusters, this.#clusterNames);
-    const labels = this.#clusters.labelsOf(name);
-    const isAllowed = this.#rules.some(
-      (rule) =>
-        rule.untilMs > this.#now() &&
-        rule.fitsSubject(subject) &&
-        rule.fitsCluster(name, labels) &&
-        rule.fitsAction(action),
+    const rules = this.#rules.filter(
+      (rule) => rule.untilMs > this.#now() && rule.fitsSubject(subject) && rule.fitsAction(action),
     );
-    if (isAllowed) return allowed;
+    if (rules.some((rule) => rule.fitsName(name))) return allowed;
+    if (await this.#areLabelsFit(rules, name)) return allowed;
     return denied(
       `no rule of the policy allows ${describeSubject(subject)} to ${describeAction(action)} in cluster ${name}`,
     );
+  }
+
+  /** Whether the labels of the cluster fit a rule. They are looked up only if a rule needs them. */
+  async #areLabelsFit(rules: readonly Rule[], cluster: string): Promise<boolean> {
+    if (rules.every(({ fitsLabels }) => fitsLabels === undefined)) return false;
+    const labels = await this.#clusters.labelsOf(cluster);
+    return labels !== undefined && rules.some(({ fitsLabels }) => fitsLabels?.(labels) === true);
   }
 
   #problemOf({ credential, expiresAtMs = Infinity }: Subject): string | undefined {
@@ -86,7 +105,7 @@ export class Policy implements Authorizer {
 
 function parseRule(rule: RuleDocument): Rule {
   const { names, selector } = rule.clusters;
-  const fitsName = names === undefined ? undefined : anyOf(names);
+  const fitsName = anyOf(names ?? []);
   const fitsLabels = selector === undefined ? undefined : parseLabelSelector(selector);
   const actions = rule.allow.map(allowedActions);
   const untilMs = rule.until === undefined ? Infinity : Date.parse(rule.until);
@@ -102,8 +121,8 @@ function parseRule(rule: RuleDocument): Rule {
   return {
     name: rule.name,
     fitsSubject: subjectFits(rule.subjects),
-    fitsCluster: (name, labels) =>
-      fitsName?.(name) === true || (labels !== undefined && fitsLabels?.(labels) === true),
+    fitsName,
+    fitsLabels,
     fitsAction: (action) => actions.some((fits) => fits(action)),
     untilMs,
   };

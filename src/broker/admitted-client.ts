@@ -1,4 +1,5 @@
 import type { Link } from '../tunnel/link.ts';
+import type { DialerToken } from '../base/tokens/token-subject.ts';
 import type { TunnelName } from './tunnel-name.ts';
 
 /** An agent whose credential was accepted, and the tunnel that its link will be. */
@@ -27,6 +28,8 @@ export interface AdmittedDialer {
    * the watch. It does not survive the hibernation of an edge broker.
    */
   readonly watch?: ((link: Link) => () => void) | undefined;
+  /** The token by which the dialer was admitted, for a runtime that cannot keep `watch`. */
+  readonly credential?: DialerToken | undefined;
   /** The dialer is a gateway, which may ask for the agent's credentials. */
   readonly isGateway?: boolean;
 }

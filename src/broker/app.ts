@@ -43,7 +43,7 @@ export interface AppOptions {
   /** Knows which registered agents the hub cluster accepts; undefined: credentials alone decide. */
   readonly clusterAdmission?: Pick<ClusterAdmission, 'refusal'> | undefined;
   /** Decides into which clusters dialers open sessions (default: by the scope of their token). */
-  readonly dialerAccess?: DialerAccess | undefined;
+  readonly dialerAccess?: Pick<DialerAccess, 'refusal' | 'watch'> | undefined;
   /** Default: `defaultAdmissionLimits`. */
   readonly limits?: AdmissionLimits | undefined;
   /** The text of /metrics; undefined: another port serves it, and the answer here is 404. */
@@ -217,8 +217,9 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
         ? (link: Link) => dialerAccess.watch(identity, cluster, link)
         : undefined;
     const isGateway = identity.kind !== 'anyone' && identity.isGateway === true;
+    const credential = identity.kind === 'dialer' ? identity : undefined;
     const admitted = { kind: 'dialer', cluster, dialer, forwarded, isGateway, watch } as const;
-    return acceptLink(admitted, answer);
+    return acceptLink({ ...admitted, credential }, answer);
   });
 
   /** Refuses clients that may not dial, because they may not know the names of clusters either. */

@@ -52,11 +52,6 @@ export class ClusterAdmission {
     this.#planSweep();
   }
 
-  /** Whether the hub cluster has this cluster. Undefined until the hub cluster has answered. */
-  isKnown(cluster: string): boolean | undefined {
-    return this.#accepted.isAccepted(cluster);
-  }
-
   /** Why an agent with this identity is refused; undefined: it is admitted. */
   refusal(identity: Identity): string | undefined {
     if (identity.kind !== 'agent' || identity.registered !== true) return undefined;

@@ -60,12 +60,12 @@ export class DialerAccess implements Disposable {
   async refusal(dialer: DialerIdentity, cluster: string): Promise<DialerRefusal | undefined> {
     const subject = subjectOf(dialer);
     const forbidden = { status: 403, code: 'forbidden_cluster' } as const;
-    const problem = await scopeProblem(cluster, subject.scope, this.#clusters);
-    if (problem !== undefined) {
-      return { ...forbidden, message: `the token of ${dialer.name} ${problem}` };
-    }
-    if (this.#rules === undefined) return undefined;
     try {
+      const problem = await scopeProblem(cluster, subject.scope, this.#clusters);
+      if (problem !== undefined) {
+        return { ...forbidden, message: `the token of ${dialer.name} ${problem}` };
+      }
+      if (this.#rules === undefined) return undefined;
       const { signal } = this.#closed;
       const verdict = await this.#rules.authorize(subject, cluster, { kind: 'session' }, signal);
       return verdict.allowed ? undefined : { ...forbidden, message: verdict.reason };

@@ -28,7 +28,7 @@ export const gatewayFrontTable = {
 export const gatewayHubTable = {
   kubernetes: {
     ...brokerTable.kubernetes,
-    help: 'Uses the API server of the cluster in which the gateway runs as the hub: its tokens are accepted, and --exposed-services-configmap is read there.',
+    help: 'Uses the API server of the cluster in which the gateway runs as the hub: its tokens are accepted, its ManagedClusters are the known clusters with their labels for --policy-file, and --exposed-services-configmap is read there.',
   },
   kubeconfig: brokerTable.kubeconfig,
 } as const satisfies OptionsTable;

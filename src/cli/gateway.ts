@@ -46,9 +46,8 @@ export const gatewayCommand: Command = {
     const { LastGoodCa } = await import('../base/tls/last-good-ca.ts');
     const { Metrics } = await import('../base/metrics/metrics.ts');
     const { createRemoteDialer, watchBroker } = await import('../dialer/node/remote-dialer.ts');
-    const { openRules } = await import('../access/node/open-rules.ts');
-    const { kubeAccessReview } = await import('../access/node/kube-reviews.ts');
     const { openGatewayHub } = await import('./gateway-hub.ts');
+    const { openGatewayRules } = await import('./gateway-rules.ts');
     const { startGatewayProgram } = await import('./gateway-program.ts');
     return await runUntilStopped(
       async (stack) => {
@@ -57,15 +56,14 @@ export const gatewayCommand: Command = {
         const link = { ...options.link, log, metrics: metrics.group('culvert_session'), ca };
         const reach = stack.use(watchBroker(link));
         const dialer = stack.use(createRemoteDialer(link, reach));
-        const { policyFile, hubAuthorization } = options;
         const clock = systemClock;
         const { proxies } = options.link;
         const hub = options.hub && stack.use(openGatewayHub(options.hub, { proxies, clock, log }));
-        const reviewAccess = hub && hubAuthorization ? kubeAccessReview(hub.api) : undefined;
-        const rules = stack.use(await openRules({ policyFile, reviewAccess, clock, log }));
+        const rules = stack.use(await openGatewayRules(options, { api: hub?.api, clock, log }));
         exposeFiles(metrics.group('culvert_gateway'), [ca, ...rules.files]);
         const gateway = await startGatewayProgram(options.gateway, {
           ...{ dialer, hub, rules: rules.authorizer, metrics, log, stack },
+          isKnownCluster: rules.isKnownCluster,
         });
         if (options.statusListen !== undefined) {
           const render = async () => {

@@ -4,7 +4,7 @@ import { ClusterAdmission } from '../../src/broker/cluster-admission.ts';
 import type { Identity } from '../../src/broker/authenticator.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
-import { ManagedClusters } from '../../src/broker/node/managed-clusters.ts';
+import { ManagedClusters } from '../../src/access/node/managed-clusters.ts';
 import type { KubeObject } from '../../src/kube/client/kube-object.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { LinkOwner } from '../../src/tunnel/link.ts';

@@ -1,11 +1,12 @@
 import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
 import { type AgentOptions, readAgentOptions } from '../../src/agent/options.ts';
 import { generateTokenKeyPair, issueToken } from '../../src/base/tokens/enrolment-token.ts';
-import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
+import type { DialerToken, TokenSubject } from '../../src/base/tokens/token-subject.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { Secret } from '../../src/base/secret.ts';
 import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
 import type { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
+import { ConnectError } from '../../src/tunnel/connect-error.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { decodeWelcome, encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
 import { connectWebSocket, type ConnectOptions } from '../../src/websocket/connect.ts';
@@ -94,12 +95,28 @@ export class EdgeBroker implements BrokerUnderTest {
   }
 
   /** The same for a dialer; resolves with the number of its session. */
-  async rawDialer(cluster: string): Promise<RawPeer & { readonly session: number }> {
-    const token = await this.issueToken({ kind: 'dialer', name: 'raw' });
+  async rawDialer(
+    cluster: string,
+    { keepAlive = {}, ttlMs }: { keepAlive?: ConnectOptions['keepAlive']; ttlMs?: number } = {},
+  ): Promise<RawPeer & { readonly session: number }> {
+    const token = await this.issueToken({ kind: 'dialer', name: 'raw' }, ttlMs);
     const headers = { Authorization: `Bearer ${token}` };
-    const peer = await this.#connect(`v1/clusters/${cluster}/session`, headers, {});
+    const peer = await this.#connect(`v1/clusters/${cluster}/session`, headers, keepAlive);
     const session = await greet(peer, { session: crypto.randomUUID().replaceAll('-', '') });
     return { ...peer, session };
+  }
+
+  /** The HTTP status that refuses the session of a dialer; undefined: the Worker admits it. */
+  async refusalOf(dialer: DialerToken, cluster: string): Promise<number | undefined> {
+    const token = await this.issueToken({ kind: 'dialer', ...dialer });
+    const headers = { Authorization: `Bearer ${token}` };
+    try {
+      await this.#connect(`v1/clusters/${cluster}/session`, headers, {});
+      return undefined;
+    } catch (thrown) {
+      if (thrown instanceof ConnectError) return thrown.status;
+      throw thrown;
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -19,6 +19,7 @@ it('The edge options have defaults for variables that are not set or empty', () 
     acceptRate: 200,
     logLevel: 'info',
     silenceLimitMs: 60_000,
+    access: { policy: undefined, hub: undefined, asksHubAccess: false },
     gateway: undefined,
   });
 });
@@ -43,8 +44,8 @@ it('The edge options report all problems together, without values', () => {
 });
 
 it('The edge options refuse variables of a gateway that is off, and hub access without a server', () => {
-  const off = () => readEdgeOptions({ CULVERT_OPEN: 'true', CULVERT_POLICY: 'rules: []' });
-  expect(off).toThrow('CULVERT_POLICY is for CULVERT_GATEWAY, which is not "true"');
+  const off = () => readEdgeOptions({ CULVERT_OPEN: 'true', CULVERT_EXPOSED_SERVICES: '[]' });
+  expect(off).toThrow('CULVERT_EXPOSED_SERVICES is for CULVERT_GATEWAY, which is not "true"');
   const wrong = () =>
     readEdgeOptions({
       CULVERT_OPEN: 'true',
@@ -69,7 +70,7 @@ it('The edge options refuse variables of a gateway that is off, and hub access w
 });
 
 it('The edge options read a gateway', () => {
-  const { gateway } = readEdgeOptions({
+  const { gateway, access } = readEdgeOptions({
     CULVERT_OPEN: 'true',
     CULVERT_GATEWAY: 'true',
     CULVERT_GATEWAY_DOMAIN: 'Clusters.example.com',
@@ -80,8 +81,47 @@ it('The edge options read a gateway', () => {
   expect(gateway).toMatchObject({
     domain: 'clusters.example.com',
     exposedServices: { size: 1 },
-    hub: { token: 'secret' },
-    policy: undefined,
+    clusterSettings: [],
     oidc: undefined,
   });
+  expect(access).toMatchObject({ hub: { token: 'secret' }, policy: undefined });
+});
+
+it('The edge options refuse a policy that selects clusters by labels, if no hub tells the labels', () => {
+  const read = (hub: object) =>
+    readEdgeOptions({
+      CULVERT_OPEN: 'true',
+      CULVERT_POLICY: JSON.stringify({
+        rules: [
+          {
+            name: 'production',
+            subjects: { tokens: ['*'] },
+            clusters: { selector: 'env=prod' },
+            allow: [{ all: true }],
+          },
+        ],
+      }),
+      ...hub,
+    });
+  expect(() => read({})).toThrow(
+    'CULVERT_POLICY: rule production: it selects clusters by labels, but without CULVERT_HUB_API_SERVER the Worker knows no labels',
+  );
+  const hub = {
+    CULVERT_HUB_API_SERVER: 'https://hub.example.com',
+    CULVERT_HUB_API_TOKEN: 'secret',
+  };
+  expect(read(hub).access.policy).toMatchObject({ rules: [{ name: 'production' }] });
+});
+
+it('The edge options read settings of clusters, whose issuers must have certificates of public CAs', () => {
+  const read = (ca: object) => {
+    const oidc = { options: { issuerUrl: 'https://issuer.example.com', clientId: 'a' }, ...ca };
+    const groups = [{ clusters: ['c1'], hubTokens: false, oidc }];
+    const settings = { CULVERT_CLUSTER_SETTINGS: JSON.stringify({ groups }) };
+    return readEdgeOptions({ CULVERT_OPEN: 'true', CULVERT_GATEWAY: 'true', ...settings }).gateway;
+  };
+  expect(read({})).toMatchObject({ clusterSettings: [{ clusters: ['c1'], hubTokens: false }] });
+  expect(() => read({ ca: 'PEM' })).toThrow(
+    'CULVERT_CLUSTER_SETTINGS: the issuer https://issuer.example.com of cluster c1 has a CA of its own',
+  );
 });

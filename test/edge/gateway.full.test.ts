@@ -3,9 +3,11 @@ import { createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeGateway } from '../contracts/gateway.contract.ts';
+import { describeGatewayPolicy } from '../contracts/gateway-policy.contract.ts';
 import { type GatewayWorker, startGatewayWorker } from './gateway-worker.ts';
 
 describeGateway('in the Worker', () => startGatewayWorker());
+describeGatewayPolicy('in the Worker', (policy) => startGatewayWorker({ CULVERT_POLICY: policy }));
 
 describe('The gateway in the Worker', () => {
   let world: GatewayWorker;
@@ -50,6 +52,18 @@ describe('The gateway in the Worker', () => {
     expect(status).toBe(400);
     expect(JSON.parse(body)).toMatchObject({ kind: 'Status', reason: 'BadRequest' });
     expect(body).toContain('SPDY is not possible on the edge, use WebSocket');
+  });
+
+  it('The server never sees the field with which the Worker talks to the object', async () => {
+    await using open = await startGatewayWorker();
+    let names: string[] = [];
+    open.answer = (request, response) => {
+      names = Object.keys(request.headers);
+      response.end();
+    };
+    await fetch(`${open.url}/c1/version`, { headers: { 'Culvert-Admitted': 'x', 'X-Kept': 'a' } });
+    expect(names).toContain('x-kept');
+    expect(names.filter((name) => name.startsWith('culvert'))).toEqual([]);
   });
 
   it('Several groups of an impersonation are refused, because the runtime joins them', async () => {

@@ -14,6 +14,8 @@ export interface RulesOptions {
   readonly reviewAccess?: ReviewAccess | undefined;
   /** Knows names and labels of clusters (default: none). */
   readonly clusters?: ClusterDirectory | undefined;
+  /** Why labels of clusters can never be known (default: without `clusters`, no selector fits). */
+  readonly labelsProblem?: string | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -25,12 +27,18 @@ export interface Rules extends Disposable {
   readonly files: readonly FileStatus[];
 }
 
-/** Opens the rules that the options ask for. All of them must allow a request. */
+/**
+ * Opens the rules that the options ask for. All of them must allow a request.
+ *
+ * @throws AccessError `labels_unknown` the policy has selectors, and there is a `labelsProblem`
+ */
 export async function openRules(options: RulesOptions): Promise<Rules> {
-  const { policyFile: path, reviewAccess: review, clusters, clock, log } = options;
+  const { policyFile: path, reviewAccess: review, clusters, labelsProblem, clock, log } = options;
   const directory = clusters === undefined ? {} : { clusters };
   const policy =
-    path === undefined ? undefined : await PolicyFile.open({ path, clock, log, ...directory });
+    path === undefined
+      ? undefined
+      : await PolicyFile.open({ path, labelsProblem, clock, log, ...directory });
   const authorizers: Authorizer[] = policy === undefined ? [] : [policy];
   if (review !== undefined) {
     authorizers.push(new AccessReviewAuthorizer({ review, clock, ...directory }));

@@ -5,6 +5,7 @@ import type { FileStatus } from '../../base/files/reloaded-files.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { parseYaml } from '../../kube/client/parse-yaml.ts';
 import type { Action } from '../action.ts';
+import { AccessError } from '../access-error.ts';
 import { denied, type Verdict } from '../authorizer.ts';
 import { Policy, type PolicyParts } from '../policy.ts';
 import type { Subject } from '../subject.ts';
@@ -34,6 +35,8 @@ export class PolicyFile implements WatchedAuthorizer, FileStatus, Disposable {
   /** The text that was read last; undefined: it could not be read. */
   #tried: string | undefined;
   #problem = 'it has not been read yet';
+  /** The last failure to use the file. */
+  #thrown: unknown;
   #timer: Timer | undefined;
   #isClosed = false;
   #looking: Promise<void> = Promise.resolve();
@@ -42,10 +45,16 @@ export class PolicyFile implements WatchedAuthorizer, FileStatus, Disposable {
     this.#options = options;
   }
 
-  /** Reads the file. A file that cannot be used is no error here: everything is denied. */
+  /**
+   * Reads the file. A file that cannot be used is no error here: everything is denied.
+   *
+   * @throws AccessError `labels_unknown`: no change of the file's surroundings would help
+   */
   static async open(options: PolicyFileOptions): Promise<PolicyFile> {
     const file = new PolicyFile(options);
     await file.look();
+    const thrown = file.#thrown;
+    if (thrown instanceof AccessError && thrown.code === 'labels_unknown') throw thrown;
     file.#plan();
     return file;
   }
@@ -87,7 +96,7 @@ export class PolicyFile implements WatchedAuthorizer, FileStatus, Disposable {
     } catch (thrown) {
       // The same contents count as new when they come back.
       this.#tried = undefined;
-      return this.#refused(describeError(thrown));
+      return this.#refused(thrown);
     }
     try {
       if (this.#isClosed || text === this.#tried) return;
@@ -99,11 +108,13 @@ export class PolicyFile implements WatchedAuthorizer, FileStatus, Disposable {
       log.info(isFirst ? 'policy file read' : 'files reloaded', { what: this.what, paths: [path] });
       for (const listener of this.#listeners) listener();
     } catch (thrown) {
-      this.#refused(describeError(thrown));
+      this.#refused(thrown);
     }
   }
 
-  #refused(error: string): void {
+  #refused(thrown: unknown): void {
+    const error = describeError(thrown);
+    this.#thrown = thrown;
     if (this.#isClosed || (this.stale && error === this.#problem)) return;
     this.#problem = error;
     this.stale = true;

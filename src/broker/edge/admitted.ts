@@ -6,7 +6,7 @@ import type { AdmittedClient } from '../admitted-client.ts';
  * On requests from the Worker to an object: the client that the Worker has admitted. No client can
  * reach an object, and the Worker overwrites what a client sends under this name.
  */
-const admittedHeader = 'Culvert-Admitted';
+export const admittedHeader = 'Culvert-Admitted';
 
 /** A request of an HTTP client, for the gateway in the object. */
 export interface HttpClient extends Pick<ForwardedClient, 'address' | 'scheme' | 'host'> {
@@ -40,16 +40,9 @@ export function decodeAdmitted(request: {
   return JSON.parse(decodeURIComponent(text)) as AdmittedClient | HttpClient;
 }
 
-/** The headers of an HTTP client's request for the object, with its credentials. */
-export function forGateway(of: Headers, client: HttpClient): Headers {
-  const headers = new Headers(of);
-  headers.set(admittedHeader, encodeURIComponent(JSON.stringify(client)));
-  return headers;
-}
-
-/** Removes what the Worker has added. */
-export function withoutAdmitted(of: Headers): Headers {
-  const headers = new Headers(of);
-  headers.delete(admittedHeader);
-  return headers;
+/** The request of an HTTP client for the object, with its credentials. */
+export function forGateway(of: Request, client: HttpClient): Request {
+  const request = new Request(of, { redirect: 'manual' });
+  request.headers.set(admittedHeader, encodeURIComponent(JSON.stringify(client)));
+  return request;
 }

@@ -1,14 +1,16 @@
-import { AuthenticationChain } from '../../access/authentication-chain.ts';
-import { allOf, allowAll, type Authorizer } from '../../access/authorizer.ts';
-import type { ClusterDirectory } from '../../access/cluster-directory.ts';
+import {
+  AuthenticationChain,
+  type AuthenticationChainOptions,
+} from '../../access/authentication-chain.ts';
+import { allowAll } from '../../access/authorizer.ts';
+import type { ClusterGroup } from '../../access/cluster-settings.ts';
 import { KubeTokenAuthenticator } from '../../access/kube-token-authenticator.ts';
-import { Policy } from '../../access/policy.ts';
-import { AccessReviewAuthorizer } from '../../access/subject-access-review.ts';
+import { LiveGrants } from '../../access/live-grants.ts';
+import type { OidcAuthenticatorParts } from '../../access/oidc-authenticator.ts';
 import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import type { AuditEvent } from '../../gateway/audit.ts';
 import { EdgeOidc } from '../../gateway/edge/edge-oidc.ts';
-import { hubReviews } from '../../gateway/edge/hub-reviews.ts';
 import type { EdgeContext } from '../../gateway/edge/edge-context.ts';
 import { serveRequest } from '../../gateway/edge/serve-request.ts';
 import { Gateway } from '../../gateway/gateway.ts';
@@ -17,13 +19,15 @@ import type { ForwardedClient } from '../../gateway/request-headers.ts';
 import { UserLimits } from '../../gateway/user-limits.ts';
 import { memoryLinkPair } from '../../tunnel/memory-link.ts';
 import type { Relay } from '../relay.ts';
-import { withoutAdmitted } from './admitted.ts';
+import { admittedHeader } from './admitted.ts';
 import { ClusterExchanges } from './cluster-exchanges.ts';
+import type { EdgeAccess } from './edge-access.ts';
 import type { EdgeGatewayOptions } from './gateway-options.ts';
 
 export interface ClusterGatewayParts {
   readonly cluster: string;
   readonly relay: Relay;
+  readonly access: EdgeAccess;
   /** Whether the cluster ever had an agent here. */
   readonly hadAgent: () => Promise<boolean>;
   readonly log: Logger;
@@ -37,7 +41,7 @@ export class ClusterGateway {
 
   constructor(options: EdgeGatewayOptions, parts: ClusterGatewayParts) {
     this.#parts = parts;
-    const { cluster, relay } = parts;
+    const { cluster, relay, access } = parts;
     const log = parts.log.child({ subsystem: 'gateway' });
     const exchanges = new ClusterExchanges({
       connect() {
@@ -51,7 +55,8 @@ export class ClusterGateway {
     });
     const { open } = exchanges;
     const clock = systemClock;
-    const reviews = options.hub && hubReviews(options.hub);
+    const { authorizer, reviewToken } = access;
+    const oidc = options.oidc && new EdgeOidc(options.oidc, { clock, log });
     const gateway = new Gateway({
       authenticator: new AuthenticationChain({
         managed: new KubeTokenAuthenticator({
@@ -60,16 +65,19 @@ export class ClusterGateway {
           clock,
         }),
         hub:
-          reviews &&
+          reviewToken &&
           new KubeTokenAuthenticator({
             source: 'hub-token',
-            review: () => reviews.reviewToken,
+            review: () => reviewToken,
             clock,
           }),
-        oidc: options.oidc && new EdgeOidc(options.oidc, { clock, log }),
-        identifiesForwarded: options.policy !== undefined || options.asksHubAccess,
+        oidc,
+        providersOf: ownProviders(cluster, options.clusterSettings, { oidc, clock, log }),
+        identifiesForwarded: authorizer !== undefined,
       }),
-      authorizer: authorizerOf(options, cluster, reviews?.reviewAccess),
+      authorizer: authorizer ?? allowAll,
+      // Its timer runs while a watch or an exec session is open, which keeps the object awake anyway.
+      grants: authorizer && new LiveGrants({ authorizer, clock }),
       exposedServices: () => options.exposedServices,
       domain: options.domain,
       limits: new UserLimits(options.userLimits, clock),
@@ -78,6 +86,7 @@ export class ClusterGateway {
     });
     this.#context = {
       ...{ gateway, open, log },
+      ownField: admittedHeader.toLowerCase(),
       isKnownCluster: () => this.#isKnown,
       acceptWebSocket(headers) {
         const { 0: client, 1: server } = new WebSocketPair();
@@ -92,24 +101,22 @@ export class ClusterGateway {
 
   async serve(request: Request, client: ForwardedClient): Promise<Response> {
     if (this.#isKnown !== true) this.#isKnown = await this.#parts.hadAgent();
-    const own = new Request(request, { headers: withoutAdmitted(request.headers) });
-    return await serveRequest(this.#context, own, client);
+    return await serveRequest(this.#context, request, client);
   }
 }
 
-function authorizerOf(
-  { policy, asksHubAccess }: EdgeGatewayOptions,
+/** The providers of a cluster that has settings of its own; undefined: it has none. */
+function ownProviders(
   cluster: string,
-  review: ConstructorParameters<typeof AccessReviewAuthorizer>[0]['review'] | undefined,
-): Authorizer {
-  // The labels of clusters are not known here.
-  const clusters: ClusterDirectory = { labelsOf: () => undefined, names: () => [cluster] };
-  const all: Authorizer[] = [];
-  if (policy !== undefined) all.push(Policy.parse(policy, { clusters }));
-  if (asksHubAccess && review !== undefined) {
-    all.push(new AccessReviewAuthorizer({ review, clock: systemClock, clusters }));
-  }
-  return all.length === 0 ? allowAll : allOf(all);
+  groups: readonly ClusterGroup[],
+  { oidc, ...parts }: OidcAuthenticatorParts & { readonly oidc: EdgeOidc | undefined },
+): AuthenticationChainOptions['providersOf'] {
+  const group = groups.find(({ clusters }) => clusters.includes(cluster));
+  if (group === undefined) return undefined;
+  const { hubTokens: acceptsHubTokens, oidc: own } = group;
+  if (own === undefined) return () => ({ acceptsHubTokens, oidc });
+  const issuer = own === 'off' ? undefined : new EdgeOidc(own.options, parts);
+  return () => ({ acceptsHubTokens, oidc: issuer });
 }
 
 /** The line of a request in the log: `debug`, and `info` if the gateway refused it. */

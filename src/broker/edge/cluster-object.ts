@@ -5,13 +5,16 @@ import type { Logger } from '../../base/log/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { closeError } from '../../websocket/close-code.ts';
 import { sessionLimitProblem, tunnelLimitProblem } from '../admission.ts';
+import { DialerAccess } from '../dialer-access.ts';
 import { Relay } from '../relay.ts';
 import type { AgentSnapshot } from '../snapshots.ts';
 import type { BrokerStatus } from '../status.ts';
+import type { EdgeAccessOptions } from './access-options.ts';
 import { culvertProtocol, decodeAdmitted, type HttpClient } from './admitted.ts';
 import { ClusterGateway } from './cluster-gateway.ts';
 import { createConsoleLogger } from './console-logger.ts';
 import { CreditGuard } from './credit-guard.ts';
+import { type EdgeAccess, openEdgeAccess, sessionProblem } from './edge-access.ts';
 import { EdgeLink, type Attachment } from './edge-link.ts';
 import { readEdgeOptions } from './edge-options.ts';
 import type { ClusterObjectCalls, EdgeEnv } from './env.ts';
@@ -44,16 +47,20 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
   readonly #guard = new CreditGuard();
   readonly #links = new WeakMap<WebSocket, EdgeLink>();
   readonly #relay: Relay;
+  readonly #accessOptions: EdgeAccessOptions;
+  #access: EdgeAccess | undefined;
+  #dialerAccess: DialerAccess | undefined;
   readonly #gatewayOptions: EdgeGatewayOptions | undefined;
   #gateway: ClusterGateway | undefined;
 
   constructor(ctx: DurableObjectState, env: EdgeEnv) {
     super(ctx, env);
-    const { logLevel, silenceLimitMs, gateway } = readEdgeOptions(env);
+    const { logLevel, silenceLimitMs, access, gateway } = readEdgeOptions(env);
     const replica = `edge-${ctx.id.toString().slice(0, 12)}`;
     this.#log = createConsoleLogger(logLevel, { replica });
     this.#silenceLimitMs = silenceLimitMs;
     this.#gatewayOptions = gateway;
+    this.#accessOptions = access;
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair('ping', 'pong'));
     const survivors = this.#survivors();
     const agents = survivors.filter(isAgent).sort((a, b) => a.snapshot.epoch - b.snapshot.epoch);
@@ -101,6 +108,15 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
       const headers = { 'Retry-After': '3600' };
       return Response.json({ code: 'already_here', message }, { status: 409, headers });
     }
+    if (admitted.kind === 'dialer' && admitted.credential !== undefined) {
+      const { cluster, dialer, credential } = admitted;
+      const refusal = await this.#rights.refusal({ kind: 'dialer', ...credential }, cluster);
+      if (refusal !== undefined) {
+        const { status, code, message } = refusal;
+        this.#log.warn('connection refused', { cluster, dialer, status, code, error: message });
+        return Response.json({ code, message }, { status });
+      }
+    }
     const problem =
       admitted.kind === 'agent'
         ? tunnelLimitProblem(this.#relay, admitted.cluster)
@@ -133,6 +149,7 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
     this.#gateway ??= new ClusterGateway(this.#gatewayOptions, {
       cluster,
       relay: this.#relay,
+      access: this.#openAccess(),
       hadAgent: async () => (await this.ctx.storage.get(stored.agentSeenAtMs)) !== undefined,
       log: this.#log,
     });
@@ -156,7 +173,10 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
     this.#links.get(socket)?.lost(new TunnelError('link_lost', message, { cause: thrown }));
   }
 
-  /** Closes sockets whose other end is dead, because the runtime does not notice it. */
+  /**
+   * Closes sockets whose other end is dead, because the runtime does not notice it, and those of
+   * dialers that have lost their rights.
+   */
   override async alarm(): Promise<void> {
     for (const socket of this.#openSockets()) {
       const link = this.#links.get(socket);
@@ -164,8 +184,31 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
       const message = `the other end has been silent for ${Math.round(link.silentMs / 1000)} s`;
       link.close(new TunnelError('peer_unresponsive', message));
     }
+    await this.#closeForbidden();
     if (this.#relay.agentCount > 0) await this.#noteAgents();
     await this.#watchSilence();
+  }
+
+  async #closeForbidden(): Promise<void> {
+    for (const socket of this.#openSockets()) {
+      const attachment = socket.deserializeAttachment() as Attachment;
+      const { cluster, credential } = attachment;
+      if (credential === undefined) continue;
+      const problem = await sessionProblem(this.#rights, credential, cluster);
+      if (problem !== undefined) this.#links.get(socket)?.close(problem);
+    }
+  }
+
+  get #rights(): DialerAccess {
+    return (this.#dialerAccess ??= new DialerAccess({
+      clock: systemClock,
+      ...this.#openAccess(),
+    }));
+  }
+
+  /** A wake for a few bytes reads no rules. */
+  #openAccess(): EdgeAccess {
+    return (this.#access ??= openEdgeAccess(this.#accessOptions));
   }
 
   status(): BrokerStatus {
@@ -184,10 +227,13 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
     await this.ctx.storage.put(stored.aliasOf, cluster);
   }
 
-  #linkOf(socket: WebSocket, { kind, peer, acceptedAtMs }: Attachment): EdgeLink {
+  #linkOf(socket: WebSocket, attachment: Attachment): EdgeLink {
+    const { kind, peer, acceptedAtMs, credential } = attachment;
     const pingedAtMs = () => this.ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? 0;
     const guard = this.#guard;
-    const link = new EdgeLink(socket, { end: kind, peer, acceptedAtMs, pingedAtMs, guard });
+    const link = new EdgeLink(socket, {
+      ...{ end: kind, peer, acceptedAtMs, pingedAtMs, guard, credential },
+    });
     this.#links.set(socket, link);
     return link;
   }

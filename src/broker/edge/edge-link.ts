@@ -5,6 +5,7 @@ import type { AttachableLink, LinkOwner } from '../../tunnel/link.ts';
 import { encodeMessage } from '../../tunnel/message.ts';
 import type { Block } from '../../tunnel/slab.ts';
 import { closePayload } from '../../websocket/close-code.ts';
+import type { DialerToken } from '../../base/tokens/token-subject.ts';
 import type { AdmittedClient } from '../admitted-client.ts';
 import type { AgentSnapshot, DialerSnapshot } from '../snapshots.ts';
 import type { CreditGuard, SessionEnd } from './credit-guard.ts';
@@ -23,6 +24,8 @@ export interface EdgeSocket {
  * HELLO its snapshot.
  */
 export type Attachment = (AdmittedClient | AgentSnapshot | DialerSnapshot) & {
+  /** The token of a dialer. */
+  readonly credential?: DialerToken | undefined;
   readonly peer: string;
   readonly acceptedAtMs: number;
 };
@@ -35,6 +38,8 @@ export interface EdgeLinkOptions {
   /** When the runtime answered the last ping, in milliseconds since 1970; 0 if it never did. */
   readonly pingedAtMs: () => number;
   readonly guard: CreditGuard;
+  /** The token of a dialer. */
+  readonly credential?: DialerToken | undefined;
 }
 
 /** When a client that was told to reconnect should do so, in milliseconds. */
@@ -54,6 +59,7 @@ export class EdgeLink implements AttachableLink {
   readonly #acceptedAtMs: number;
   readonly #pingedAtMs: () => number;
   readonly #guard: CreditGuard;
+  readonly #credential: DialerToken | undefined;
   readonly #decoder: FrameDecoder;
   readonly #proof = new ReadProof((token) => this.#put(frameOf(FrameType.ping, 0, 0, token)));
   #owner: LinkOwner | undefined;
@@ -62,7 +68,9 @@ export class EdgeLink implements AttachableLink {
   #session: number | undefined;
   #wantsPull = false;
 
-  constructor(socket: EdgeSocket, { end, peer, acceptedAtMs, pingedAtMs, guard }: EdgeLinkOptions) {
+  constructor(socket: EdgeSocket, options: EdgeLinkOptions) {
+    const { end, peer, acceptedAtMs, pingedAtMs, guard } = options;
+    this.#credential = options.credential;
     this.#heardAtMs = this.#acceptedAtMs = acceptedAtMs;
     this.#pingedAtMs = pingedAtMs;
     this.#socket = socket;
@@ -138,7 +146,9 @@ export class EdgeLink implements AttachableLink {
   keep(snapshot: AgentSnapshot | DialerSnapshot): void {
     const { peer } = this;
     const acceptedAtMs = this.#acceptedAtMs;
-    this.#socket.serializeAttachment({ ...snapshot, peer, acceptedAtMs } satisfies Attachment);
+    const credential = this.#credential;
+    const attachment: Attachment = { ...snapshot, credential, peer, acceptedAtMs };
+    this.#socket.serializeAttachment(attachment);
     if (snapshot.kind === 'dialer') this.watch(snapshot.session);
   }
 

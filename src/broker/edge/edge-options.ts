@@ -1,3 +1,4 @@
+import { accessVariables, type EdgeAccessOptions, readAccessOptions } from './access-options.ts';
 import { EdgeVariables, parseBoolean } from './edge-variables.ts';
 import {
   gatewayVariables,
@@ -18,6 +19,7 @@ export interface EdgeOptions {
   readonly logLevel: LogLevel;
   /** A peer that was silent for longer is dead, in milliseconds. */
   readonly silenceLimitMs: number;
+  readonly access: EdgeAccessOptions;
   /** Undefined: the Worker serves no HTTP clients of clusters. */
   readonly gateway: EdgeGatewayOptions | undefined;
 }
@@ -40,6 +42,7 @@ const pem = /-----BEGIN [A-Z ]+-----[^-]+-----END [A-Z ]+-----/g;
 export function readEdgeOptions(env: object): EdgeOptions {
   const given = new EdgeVariables(env, [
     ...Object.values(variables),
+    ...Object.values(accessVariables),
     ...Object.values(gatewayVariables),
   ]);
   const read = given.read.bind(given);
@@ -61,9 +64,10 @@ export function readEdgeOptions(env: object): EdgeOptions {
         `for a try without credentials set ${variables.open} to "true"`,
     );
   }
+  const access = readAccessOptions(given);
   const gateway = readGatewayOptions(given);
   given.throwProblems();
-  return { tokenPublicKeys, acceptRate, logLevel, silenceLimitMs, gateway };
+  return { tokenPublicKeys, acceptRate, logLevel, silenceLimitMs, access, gateway };
 }
 
 /** `60s` as milliseconds. */

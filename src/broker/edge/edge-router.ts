@@ -11,14 +11,16 @@ import { GatewayError } from '../../gateway/gateway-error.ts';
 import { readRequestUrl } from '../../gateway/request-url.ts';
 import { AcceptRate } from '../accept-rate.ts';
 import { defaultAdmissionLimits } from '../admission.ts';
-import type { AdmittedClient } from '../admitted-client.ts';
+import type { AdmittedClient, AdmittedDialer } from '../admitted-client.ts';
 import { createApp, type RequestRuntime } from '../app.ts';
 import { openAuthenticator, type Authenticator, type Peer } from '../authenticator.ts';
+import { DialerAccess } from '../dialer-access.ts';
 import { KeyedRates } from '../keyed-rates.ts';
 import type { RelayAccess } from '../relay-access.ts';
 import { TokenAuthenticator } from '../token-authenticator.ts';
 import { culvertProtocol, forGateway, forObject, type HttpClient } from './admitted.ts';
 import { createConsoleLogger } from './console-logger.ts';
+import { credentialFor } from './edge-access.ts';
 import type { EdgeEnv } from './env.ts';
 import { readEdgeOptions } from './edge-options.ts';
 import type { EdgeGatewayOptions } from './gateway-options.ts';
@@ -64,7 +66,21 @@ export class EdgeRouter {
     this.#gateway = gateway;
     this.#env = env;
     this.#log = log;
-    this.#app = createApp({ ...parts, relay: workerRelay, clock: systemClock, log });
+    const scopes = new DialerAccess({ clock: systemClock });
+    this.#app = createApp({
+      ...parts,
+      dialerAccess: {
+        // The object of the cluster knows labels and rules, and watches the session.
+        refusal: async (dialer, cluster) =>
+          dialer.selector === undefined
+            ? await scopes.refusal(dialer, await this.#resolve(cluster))
+            : undefined,
+        watch: () => () => {},
+      },
+      relay: workerRelay,
+      clock: systemClock,
+      log,
+    });
   }
 
   /** @throws EdgeOptionsError or TokenError: the Worker's variables are wrong */
@@ -83,9 +99,10 @@ export class EdgeRouter {
   }
 
   async fetch(request: Request): Promise<Response> {
-    const { pathname, search, host } = new URL(request.url);
+    const url = new URL(request.url);
+    const { pathname, search, host } = url;
     if (this.#gateway !== undefined && isForGateway(pathname, host, this.#gateway)) {
-      return await this.#forward(request, this.#gateway);
+      return await this.#forward(request, url, this.#gateway);
     }
     // The runtime has resolved backslashes and dot segments already. Other ambiguous targets are
     // refused here.
@@ -121,9 +138,9 @@ export class EdgeRouter {
       return Response.json({ code: 'protocol_error', message }, { status: 400 });
     }
     try {
-      const cluster =
-        admitted.kind === 'dialer' ? await this.#resolve(admitted.cluster) : admitted.cluster;
-      const headers = forObject(request.headers, { ...admitted, cluster });
+      const client = admitted.kind === 'dialer' ? await this.#resolved(admitted) : admitted;
+      const { cluster } = client;
+      const headers = forObject(request.headers, client);
       return await this.#env.CLUSTER.getByName(cluster).fetch(request.url, { headers });
     } catch (thrown) {
       return this.#unreachable(admitted.cluster, thrown);
@@ -134,8 +151,11 @@ export class EdgeRouter {
    * Passes a request to the object of its cluster, which authenticates it: its caches and limits
    * must outlive the request, and some tokens are known to the cluster alone.
    */
-  async #forward(request: Request, { domain }: EdgeGatewayOptions): Promise<Response> {
-    const { protocol, host } = new URL(request.url);
+  async #forward(
+    request: Request,
+    { protocol, host }: URL,
+    { domain }: EdgeGatewayOptions,
+  ): Promise<Response> {
     let named = '';
     try {
       named = readRequestUrl(targetOf(request.url), host, domain).cluster;
@@ -157,8 +177,7 @@ export class EdgeRouter {
         scheme: protocol === 'http:' ? 'http' : 'https',
         host,
       };
-      const headers = forGateway(request.headers, client);
-      const inner = new Request(request, { headers, redirect: 'manual' });
+      const inner = forGateway(request, client);
       const response = await this.#env.CLUSTER.getByName(cluster).fetch(inner);
       if (response.status === 401 && address !== undefined) this.#refusals.take(address);
       return response;
@@ -186,6 +205,12 @@ export class EdgeRouter {
     } catch (thrown) {
       return this.#unreachable(cluster, thrown);
     }
+  }
+
+  async #resolved(dialer: AdmittedDialer): Promise<AdmittedDialer> {
+    const cluster = await this.#resolve(dialer.cluster);
+    const { credential } = dialer;
+    return { ...dialer, cluster, credential: credential && credentialFor(cluster, credential) };
   }
 
   /**

@@ -1,3 +1,5 @@
+import { describeError } from '../../base/error.ts';
+
 /** Variables are wrong. The message names them, and never contains the value of a secret. */
 export class EdgeOptionsError extends Error {
   override readonly name = 'EdgeOptionsError';
@@ -34,6 +36,21 @@ export class EdgeVariables {
       this.problem(`${name} is not what it should be`);
     }
     return value ?? otherwise;
+  }
+
+  /**
+   * Reads a variable whose text is a document. What `parse` throws is a problem. Its message may
+   * quote the document, which is no secret.
+   */
+  readDocument<T>(name: string, parse: (text: string) => T): T | undefined {
+    const text = this.#texts.get(name);
+    if (text === undefined) return undefined;
+    try {
+      return parse(text);
+    } catch (thrown) {
+      this.problem(`${name}: ${describeError(thrown)}`);
+      return undefined;
+    }
   }
 
   problem(sentence: string): void {

@@ -18,6 +18,11 @@ export interface EdgeEnv {
   readonly CULVERT_OPEN?: string;
   /** WebSocket upgrades per second that one isolate admits (default 200). */
   readonly CULVERT_ACCEPT_RATE?: string;
+  /**
+   * A policy, a hub cluster and its RBAC: `accessVariables` lists these variables, which docs/edge.md
+   * describes.
+   */
+  readonly CULVERT_POLICY?: string;
   /** error, warn, info or debug (default info). */
   readonly CULVERT_LOG_LEVEL?: string;
   /** A peer that was silent for longer is dead (default 60s). */

@@ -1,17 +1,10 @@
 import { type OidcOptions, oidcOptionProblems } from '../../access/oidc-options.ts';
-import { Policy } from '../../access/policy.ts';
-import { describeError } from '../../base/error.ts';
+import { type ClusterGroup, parseClusterSettings } from '../../access/cluster-settings.ts';
 import { isDnsLabel } from '../../base/names/cluster-name.ts';
 import { ExposedServices, parseExposedServices } from '../../gateway/exposed-services.ts';
 import { defaultUserLimits, type UserLimitValues } from '../../gateway/user-limits.ts';
 import { parseYaml } from '../../kube/client/parse-yaml.ts';
 import { type EdgeVariables, parseBoolean } from './edge-variables.ts';
-
-/** The hub cluster's API server, which the runtime reaches by `fetch`. */
-export interface HubServer {
-  readonly url: URL;
-  readonly token: string;
-}
 
 /** Options of the gateway in the Worker. */
 export interface EdgeGatewayOptions {
@@ -20,11 +13,8 @@ export interface EdgeGatewayOptions {
   readonly exposedServices: ExposedServices;
   readonly userLimits: UserLimitValues;
   readonly oidc: OidcOptions | undefined;
-  /** A policy document, which is valid; undefined: each user may do everything. */
-  readonly policy: unknown;
-  readonly hub: HubServer | undefined;
-  /** The hub cluster's RBAC decides as well. */
-  readonly asksHubAccess: boolean;
+  /** Clusters whose users are authenticated in another way. */
+  readonly clusterSettings: readonly ClusterGroup[];
 }
 
 export const gatewayVariables = {
@@ -42,10 +32,7 @@ export const gatewayVariables = {
   reservedNamePrefixes: 'CULVERT_OIDC_RESERVED_NAME_PREFIXES',
   signingAlgs: 'CULVERT_OIDC_SIGNING_ALGS',
   requiredClaims: 'CULVERT_OIDC_REQUIRED_CLAIM',
-  policy: 'CULVERT_POLICY',
-  hubUrl: 'CULVERT_HUB_API_SERVER',
-  hubToken: 'CULVERT_HUB_API_TOKEN',
-  accessReview: 'CULVERT_SUBJECT_ACCESS_REVIEW',
+  clusterSettings: 'CULVERT_CLUSTER_SETTINGS',
 } as const;
 
 /** The gateway that the variables ask for; undefined: none. Notes problems in `given`. */
@@ -61,15 +48,10 @@ export function readGatewayOptions(given: EdgeVariables): EdgeGatewayOptions | u
   const count = (name: string, otherwise: number): number =>
     given.read(name, otherwise, (text) => (/^[1-9]\d{0,6}$/.test(text) ? Number(text) : undefined));
   const maxConcurrent = count(gatewayVariables.maxRequests, defaultUserLimits.maxConcurrent);
-  const hub = readHub(given);
-  const asksHubAccess = given.read(gatewayVariables.accessReview, false, parseBoolean);
-  if (asksHubAccess && hub === undefined) {
-    given.problem(`${gatewayVariables.accessReview} needs ${gatewayVariables.hubUrl} as well`);
-  }
   return {
     domain: given.read<string | undefined>(gatewayVariables.domain, undefined, parseDomain),
     exposedServices:
-      readDocument(given, gatewayVariables.exposedServices, (text) =>
+      given.readDocument(gatewayVariables.exposedServices, (text) =>
         parseExposedServices({ [gatewayVariables.exposedServices]: text }, parseYaml),
       ) ?? new ExposedServices([]),
     userLimits: {
@@ -79,41 +61,20 @@ export function readGatewayOptions(given: EdgeVariables): EdgeGatewayOptions | u
       maxLongRunning: count(gatewayVariables.maxWatches, defaultUserLimits.maxLongRunning),
     },
     oidc: readOidc(given),
-    policy: readDocument(given, gatewayVariables.policy, (text) => {
-      const document = parseYaml(text);
-      Policy.parse(document);
-      return document;
-    }),
-    hub,
-    asksHubAccess,
+    clusterSettings: given.readDocument(gatewayVariables.clusterSettings, parseSettings) ?? [],
   };
 }
 
-function readDocument<T>(
-  given: EdgeVariables,
-  name: string,
-  parse: (text: string) => T,
-): T | undefined {
-  return given.read<T | undefined>(name, undefined, (text) => {
-    try {
-      return parse(text);
-    } catch (thrown) {
-      // The text of a YAML error may quote the document, which is no secret.
-      given.problem(`${name}: ${describeError(thrown)}`);
-      return undefined;
-    }
-  });
-}
-
-function readHub(given: EdgeVariables): HubServer | undefined {
-  const url = given.read<URL | undefined>(gatewayVariables.hubUrl, undefined, parseServerUrl);
-  const token = given.read(gatewayVariables.hubToken, '', (text) => text.trim());
-  if ((url === undefined) !== (token === '')) {
-    given.problem(
-      `${gatewayVariables.hubUrl} and ${gatewayVariables.hubToken} must be set together`,
+/** The settings as the addon writes them. */
+function parseSettings(text: string): readonly ClusterGroup[] {
+  const groups = parseClusterSettings(text);
+  for (const { clusters, oidc } of groups) {
+    if (typeof oidc !== 'object' || (oidc.ca ?? oidc.caProblem) === undefined) continue;
+    throw new Error(
+      `the issuer ${oidc.options.issuerUrl} of cluster ${clusters[0]} has a CA of its own, but the runtime verifies servers against public CAs only`,
     );
   }
-  return url === undefined ? undefined : { url, token };
+  return groups;
 }
 
 function readOidc(given: EdgeVariables): OidcOptions | undefined {
@@ -156,12 +117,4 @@ function parseClaims(text: string): Readonly<Record<string, string>> | undefined
 function parseDomain(text: string): string | undefined {
   const domain = text.toLowerCase();
   return domain.split('.').every(isDnsLabel) ? domain : undefined;
-}
-
-/** https, because the token goes there; plain HTTP on this machine is for tests. */
-function parseServerUrl(text: string): URL | undefined {
-  const url = URL.parse(text);
-  if (url === null || url.search !== '' || url.username !== '') return undefined;
-  const isLocal = url.protocol === 'http:' && url.hostname === '127.0.0.1';
-  return url.protocol === 'https:' || isLocal ? url : undefined;
 }

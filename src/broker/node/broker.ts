@@ -103,7 +103,7 @@ export async function startBroker(
     relay,
     listener,
     ...{ dialer, gatewayDialer },
-    isKnownCluster: (cluster) => access.clusterAdmission?.isKnown(cluster),
+    isKnownCluster: (cluster) => access.hubCluster?.clusters.isAccepted(cluster),
     makeTokenDialer: (token) => makeTokenDialer(token, app, core),
     localAgents,
     access,

@@ -9,7 +9,7 @@ import type { KubeApi } from '../../kube/client/kube-api.ts';
 import { kubeconfigFile } from '../../kube/client/kubeconfig-file.ts';
 import { RestKubeApi } from '../../kube/client/rest-kube-api.ts';
 import { KubeTokenReviewer } from './kube-token-reviewer.ts';
-import { ManagedClusters } from './managed-clusters.ts';
+import { ManagedClusters } from '../../access/node/managed-clusters.ts';
 import type { HubAccess } from './options.ts';
 
 /** What a broker asks the hub cluster's API server. */

@@ -14,5 +14,7 @@ export interface EdgeContext {
     readonly response: Response;
     readonly socket: ClientSocket;
   };
+  /** A header field, in lower case, with which the Worker talks to itself. No cluster gets it. */
+  readonly ownField: string;
   readonly log: Logger;
 }

@@ -55,6 +55,7 @@ export class ExchangeAnswer implements HttpExchangeHandler {
   constructor(context: EdgeContext, parts: AnswerParts) {
     this.#context = context;
     this.#parts = parts;
+    parts.record.onRevoked = (reason) => this.#revoked(reason);
   }
 
   /** Resolves with the response once its head is there. @throws GatewayError */
@@ -76,6 +77,18 @@ export class ExchangeAnswer implements HttpExchangeHandler {
     const left = new TunnelError('cancelled', 'the client has closed the connection');
     this.#exchange.reset(left);
     this.#fail(left);
+  }
+
+  /** The user has lost the right to the request. */
+  #revoked(reason: string): void {
+    if (this.#state === 'over') return;
+    const { cluster } = this.#parts.admitted.route;
+    this.#context.log.info('request ended by rules', { cluster, reason });
+    const error = new TunnelError('forbidden', reason);
+    if (this.#bridge !== undefined) return this.#bridge.fail(error);
+    this.#exchange.reset(error);
+    if (this.#state === 'waiting') this.#answer.reject(new GatewayError('Forbidden', reason));
+    this.#fail(error);
   }
 
   onHead(head: HttpResponseHead): void {

@@ -15,11 +15,11 @@ export async function serveRequest(
   request: Request,
   client: ForwardedClient,
 ): Promise<Response> {
-  const { gateway, open, log } = context;
+  const { gateway, open, ownField, log } = context;
   const { method, signal } = request;
   const record = gateway.begin({ method, client });
   try {
-    const incoming = readWorkerRequest(request, client);
+    const incoming = readWorkerRequest(request, client, ownField);
     const admitted = await gateway.admit(incoming, record, signal);
     const answer = new ExchangeAnswer(context, { method, admitted, record });
     if (isUpgradeRequest(incoming)) {

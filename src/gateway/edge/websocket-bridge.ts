@@ -77,7 +77,7 @@ export class WebSocketBridge implements RawEvents, FrameSink {
       this.#frames.push(bytes);
       this.#exchange.consumed(bytes.length);
     } catch (thrown) {
-      this.#fail(TunnelError.from(asError(thrown), 'protocol_error'));
+      this.fail(TunnelError.from(asError(thrown), 'protocol_error'));
     }
   }
 
@@ -117,7 +117,7 @@ export class WebSocketBridge implements RawEvents, FrameSink {
     this.#waitingBytes += frame.length;
     if (this.#waitingBytes <= maxWaitingBytes) return;
     const sentence = `more than ${maxWaitingBytes} bytes of the client wait for the cluster`;
-    this.#fail(new TunnelError('overloaded', sentence));
+    this.fail(new TunnelError('overloaded', sentence));
   }
 
   #onSocketClosed(code: number, reason: string, isClean: boolean): void {
@@ -143,7 +143,8 @@ export class WebSocketBridge implements RawEvents, FrameSink {
     else this.#socket.close(code, shortened(reason));
   }
 
-  #fail(error: TunnelError): void {
+  /** Ends both sides. */
+  fail(error: TunnelError): void {
     this.#exchange.reset(error);
     this.#closeSocket(1011, error.message);
     this.#end(false);

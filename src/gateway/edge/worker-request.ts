@@ -30,15 +30,20 @@ export function targetOf(url: string): string {
 /**
  * Reads a request of the runtime.
  *
+ * @param ownField a header field, in lower case, that the Worker has added
  * @throws GatewayError `BadRequest` the runtime has made it ambiguous, or it asks for what the edge
  *   cannot do
  */
-export function readWorkerRequest(request: Request, client: ForwardedClient): IncomingRequest {
+export function readWorkerRequest(
+  request: Request,
+  client: ForwardedClient,
+  ownField: string,
+): IncomingRequest {
   const { method, url, body } = request;
   const upgrade = upgradeOf(request.headers);
   const headers: [string, string][] = [];
   for (const [name, value] of request.headers) {
-    if (networkFields.test(name)) continue;
+    if (name === ownField || networkFields.test(name)) continue;
     if (upgrade !== undefined && handshakeFields.has(name)) continue;
     // Without a body, a length would let the server wait for one.
     if (name === 'content-length' && body === null) {

@@ -1,11 +1,10 @@
-import type { ClusterDirectory } from '../../access/cluster-directory.ts';
-import type { Labels } from '../../access/label-selector.ts';
+import type { ClusterDirectory } from '../cluster-directory.ts';
+import type { Labels } from '../label-selector.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { Informer } from '../../kube/controllers/informer.ts';
 import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import type { AcceptedClusters } from '../cluster-admission.ts';
 
 interface ManagedCluster extends KubeObject {
   readonly spec?: { readonly hubAcceptsClient?: boolean };
@@ -14,10 +13,10 @@ interface ManagedCluster extends KubeObject {
 const collection = { apiVersion: 'cluster.open-cluster-management.io/v1', kind: 'ManagedCluster' };
 
 /**
- * Which ManagedClusters the hub cluster accepts, and their labels. While its API server does not answer, the last
- * known state is valid.
+ * Follows the ManagedClusters of the hub cluster: which of them it accepts, and their labels. While
+ * its API server does not answer, the last known state is valid.
  */
-export class ManagedClusters implements AcceptedClusters, ClusterDirectory, AsyncDisposable {
+export class ManagedClusters implements ClusterDirectory, AsyncDisposable {
   readonly #informer: Informer<ManagedCluster>;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
@@ -27,6 +26,7 @@ export class ManagedClusters implements AcceptedClusters, ClusterDirectory, Asyn
     this.#running = this.#informer.run(this.#stop.signal);
   }
 
+  /** Undefined until the hub cluster has answered. */
   isAccepted(cluster: string): boolean | undefined {
     return this.#informer.hasSynced ? isAccepted(this.#informer.get(cluster)) : undefined;
   }
@@ -40,6 +40,7 @@ export class ManagedClusters implements AcceptedClusters, ClusterDirectory, Asyn
     return this.#informer.keys();
   }
 
+  /** Calls `listener` with each cluster that is no longer accepted. */
   onRevoked(listener: (cluster: string) => void): void {
     this.#informer.onChange(({ key, old, now }) => {
       if (isAccepted(old) && !isAccepted(now)) listener(key);
@@ -48,7 +49,7 @@ export class ManagedClusters implements AcceptedClusters, ClusterDirectory, Asyn
 
   /** Idempotent. */
   async close(): Promise<void> {
-    this.#stop.abort(new Error('the broker is shutting down'));
+    this.#stop.abort(new Error('the program is shutting down'));
     await this.#running;
   }
 
@@ -57,7 +58,7 @@ export class ManagedClusters implements AcceptedClusters, ClusterDirectory, Asyn
   }
 }
 
-/** The fields that the broker needs, because there may be thousands of clusters. */
+/** The fields that are needed, because there may be thousands of clusters. */
 function neededFields({ apiVersion, kind, metadata, spec }: ManagedCluster): ManagedCluster {
   const { name, uid, resourceVersion, deletionTimestamp, labels } = metadata;
   return {
