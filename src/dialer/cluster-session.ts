@@ -174,20 +174,33 @@ export class ClusterSession {
     const { clock, limits } = this.#options;
     const graceMs = error.code === 'agent_lost' ? sessionWaits.agentGraceMs : limits.resumeGraceMs;
     this.#waitingSinceMs ??= clock.now();
-    this.#recover({ error, atMs: clock.now(), isResumed }, graceMs);
+    this.#recover({ error, atMs: clock.now(), isResumed, isOverdue: false }, graceMs);
     this.#log.warn('session lost its link', { code: error.code, error: error.message, graceMs });
     this.#links.startLater();
   }
 
-  /** Ends the session if it has no link `graceMs` after it lost the last one. */
+  /**
+   * Ends the session if it has no link `graceMs` after it lost the last one. Only an answer of a
+   * broker shows that the agent is away. So an attempt that has no answer by then decides, because
+   * the dialer's own network may be the one that is dead.
+   */
   #recover(loss: Omit<Loss, 'giveUpTimer'>, graceMs: number): void {
-    const { clock } = this.#options;
-    const { error, atMs } = loss;
-    const giveUpTimer = clock.setTimer(atMs + graceMs - clock.now(), () => {
-      const sentence = `${error.message}; no way back to the agent within ${graceMs} ms`;
-      this.#end(new TunnelError(error.code, sentence, { cause: error }));
+    const { clock, limits } = this.#options;
+    const { resumeGraceMs } = limits;
+    const giveUpTimer = clock.setTimer(loss.atMs + graceMs - clock.now(), () => {
+      if (this.#links.isAttempting && graceMs < resumeGraceMs) {
+        this.#recover({ ...loss, isOverdue: true }, resumeGraceMs);
+      } else {
+        this.#giveUp(loss);
+      }
     });
     this.#enter({ ...loss, kind: 'recovering', giveUpTimer });
+  }
+
+  #giveUp({ error, atMs }: Omit<Loss, 'giveUpTimer'>): void {
+    const waitedMs = Math.round(this.#options.clock.now() - atMs);
+    const sentence = `${error.message}; no way back to the agent within ${waitedMs} ms`;
+    this.#end(new TunnelError(error.code, sentence, { cause: error }));
   }
 
   #onAttemptFailed(error: TunnelError): void {
@@ -203,7 +216,9 @@ export class ClusterSession {
         }
         if (error.code !== 'agent_lost') {
           // While no broker takes sessions, a live agent cannot be back either.
-          if (error.code !== 'no_agent') this.#recover(state, this.#options.limits.resumeGraceMs);
+          if (error.code !== 'no_agent') {
+            this.#recover({ ...state, isOverdue: false }, this.#options.limits.resumeGraceMs);
+          } else if (state.isOverdue) this.#giveUp(state);
           break;
         }
         // The broker says that other agents are connected while ours is not. A long wait helps no

@@ -40,6 +40,11 @@ export class LinkAttempts {
     this.#options = options;
   }
 
+  /** An attempt has no answer yet. */
+  get isAttempting(): boolean {
+    return this.#attempt !== undefined;
+  }
+
   /** Starts an attempt, unless one is in progress. */
   start(): void {
     if (this.#attempt !== undefined) return;

@@ -26,4 +26,6 @@ export interface Loss {
   /** That of the lost link. */
   readonly isResumed: boolean;
   readonly giveUpTimer: Timer;
+  /** The agent's time is over, and the answer to the attempt in progress decides. */
+  readonly isOverdue: boolean;
 }

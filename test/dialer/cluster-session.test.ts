@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { TunnelError, type TunnelErrorCode } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
+import { defaultLimits } from '../../src/tunnel/limits.ts';
 import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
 import { agentHas, playedDialer, welcome, withStream } from './played-dialer.ts';
 
@@ -54,6 +55,47 @@ describe('SYNC at a dialer', () => {
     expect(log.lines.filter(({ event }) => event === 'session broken by peer')).toHaveLength(1);
     await clock.advance(1_000);
     expect([others, elsewhere.ended, dialer.sessionCount]).toEqual([[], undefined, 1]);
+  });
+});
+
+describe('A session whose agent is away while its own network is silent', () => {
+  /** A broker has said that another agent is connected, and the next attempt gets no answer. */
+  const unanswered = async () => {
+    const played = await withStream();
+    const { clock, links, linked } = played;
+    links[0]!.link.close(new TunnelError('agent_lost', 'gone'));
+    const second = await linked(2);
+    second.link.close(new TunnelError('agent_lost', 'still away'));
+    await linked(3);
+    await clock.advance(6_000);
+    return played;
+  };
+
+  it('A session whose network is silent waits longer for its agent, and continues when a broker answers', async () => {
+    const { ends, links, say } = await unanswered();
+    expect([ends, links.length]).toEqual([[], 3]);
+    await say(FrameType.welcome, welcome, 0);
+    await say(FrameType.sync, agentHas(300));
+    expect(ends).toEqual([]);
+  });
+
+  it.each(['agent_lost', 'no_agent'] as const)(
+    'A session whose network was silent ends when a broker answers %s after the time of its agent',
+    async (code) => {
+      const { clock, ends, errors, links } = await unanswered();
+      links[2]!.link.close(new TunnelError(code, 'still away'));
+      await clock.advance(0);
+      expect(ends).toEqual(['agent_lost']);
+      expect(errors[0]!.message).toMatch(/no way back to the agent within 6\d\d\d ms/);
+    },
+  );
+
+  it('A session whose network stays silent ends after the time of a session without a link', async () => {
+    const { clock, ends } = await unanswered();
+    await clock.advance(defaultLimits.resumeGraceMs - 7_000);
+    expect(ends).toEqual([]);
+    await clock.advance(2_000);
+    expect(ends).toEqual(['agent_lost']);
   });
 });
 
