@@ -1,5 +1,15 @@
 import type { WindowBudget } from './window-budget.ts';
 
+/**
+ * Once an eighth of the budget is used, a stream starts with so much less. Then the budget of a
+ * session is enough for a thousand streams, and each can still send a frame while another is on its
+ * way.
+ */
+const crowdedStartBytes = 64 * 1024;
+
+/** A CREDIT for a small window is worth at least so much, so that its stream sends few frames. */
+const minCreditBytes = 32 * 1024;
+
 export interface ReceiveWindowOptions {
   readonly initialBytes: number;
   readonly minBytes: number;
@@ -32,10 +42,7 @@ export class ReceiveWindow {
 
   constructor(options: ReceiveWindowOptions) {
     this.#options = options;
-    this.#windowBytes = Math.max(
-      options.minBytes,
-      Math.min(options.initialBytes, options.budget.freeBytes),
-    );
+    this.#windowBytes = startBytes(options);
     options.budget.take(this.#windowBytes);
     this.#limit = this.#advertisedLimit = this.#windowBytes;
   }
@@ -90,13 +97,13 @@ export class ReceiveWindow {
   }
 
   /**
-   * The reader took bytes. True: send CREDIT now, because a quarter of the window is free again.
+   * The reader took bytes. True: send CREDIT now, because enough of the window is free again.
    */
   take(bytes: number, nowMs: number, roundTripMs: number | undefined): boolean {
     if (this.#stopped) return false;
     this.#taken = Math.min(this.#taken + bytes, this.#received);
     this.#limit = this.#taken + this.#windowBytes;
-    if (this.#limit - this.#advertisedLimit < this.#windowBytes / 4) return false;
+    if (this.#limit - this.#advertisedLimit < creditStepBytes(this.#windowBytes)) return false;
     this.#adapt(nowMs, roundTripMs);
     return true;
   }
@@ -136,9 +143,22 @@ export class ReceiveWindow {
     this.#measuredSinceMs = nowMs;
     if (!fast) return;
     const growBytes = Math.min(this.#windowBytes, this.#options.maxBytes() - this.#windowBytes);
-    if (growBytes <= 0 || growBytes > this.#options.budget.freeBytes) return;
+    // The other half is for streams to come. A few fast streams must not take all of the budget.
+    if (growBytes <= 0 || growBytes > this.#options.budget.freeBytes / 2) return;
     this.#options.budget.take(growBytes);
     this.#windowBytes += growBytes;
     this.#limit += growBytes;
   }
+}
+
+function startBytes({ initialBytes, minBytes, budget }: ReceiveWindowOptions): number {
+  const { freeBytes, limitBytes } = budget;
+  const isCrowded = freeBytes < limitBytes - limitBytes / 8;
+  const wantedBytes = isCrowded ? Math.min(initialBytes, crowdedStartBytes) : initialBytes;
+  return Math.max(minBytes, Math.min(wantedBytes, freeBytes));
+}
+
+/** A quarter of the window; up to a half when that is little. */
+function creditStepBytes(windowBytes: number): number {
+  return Math.max(windowBytes / 4, Math.min(windowBytes / 2, minCreditBytes));
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { defaultLimits } from '../../src/tunnel/limits.ts';
 import { ReceiveWindow } from '../../src/tunnel/receive-window.ts';
 import { WindowBudget } from '../../src/tunnel/window-budget.ts';
 
@@ -27,15 +28,23 @@ describe('ReceiveWindow', () => {
     expect(window.roomBytes).toBe(1000);
   });
 
-  it('The receive window updates the sender exactly when a quarter of the window is free again', () => {
-    const window = windowOf(1000);
-    window.arrived(1000);
-    expect(window.take(249, 0, undefined)).toBe(false);
-    expect(window.take(1, 0, undefined)).toBe(true);
-    window.advertised();
-    expect(window.take(249, 0, undefined)).toBe(false);
-    expect(window.take(1, 0, undefined)).toBe(true);
-  });
+  it.each([
+    { windowBytes: mebibyte, stepBytes: mebibyte / 4 },
+    { windowBytes: 128 * 1024, stepBytes: 32 * 1024 },
+    { windowBytes: 64 * 1024, stepBytes: 32 * 1024 },
+    { windowBytes: 16 * 1024, stepBytes: 8 * 1024 },
+  ])(
+    'The receive window of $windowBytes bytes updates the sender exactly when $stepBytes are free again',
+    ({ windowBytes, stepBytes }) => {
+      const window = windowOf(windowBytes);
+      window.arrived(windowBytes);
+      for (let update = 0; update < 2; update++) {
+        expect(window.take(stepBytes - 1, 0, undefined)).toBe(false);
+        expect(window.take(1, 0, undefined)).toBe(true);
+        window.advertised();
+      }
+    },
+  );
 
   it('The receive window acknowledges at once when half a window has arrived since the last update', () => {
     const window = windowOf(1000);
@@ -113,6 +122,28 @@ describe('ReceiveWindow', () => {
     cycle(first, 1, 20);
     expect(first.windowBytes).toBe(1000);
     expect(process.grantedBytes).toBe(2000);
+  });
+
+  it('The receive window starts with at most 64 KiB once an eighth of the budget is used', () => {
+    const budget = new WindowBudget(2 * mebibyte);
+    const starts = Array.from({ length: 4 }, () => windowOf(128 * 1024, budget).windowBytes / 1024);
+    expect(starts).toEqual([128, 128, 128, 64]);
+  });
+
+  it('The receive windows of 900 streams have 64 KiB each in the budget of a session', () => {
+    const { sessionBudgetBytes, initialWindowBytes } = defaultLimits;
+    const budget = new WindowBudget(sessionBudgetBytes);
+    const windows = Array.from({ length: 900 }, () => windowOf(initialWindowBytes, budget));
+    expect(Math.min(...windows.map((window) => window.windowBytes))).toBe(64 * 1024);
+    expect(budget.grantedBytes).toBeLessThanOrEqual(sessionBudgetBytes);
+  });
+
+  it('The receive window leaves half of the free budget to other streams when it grows', () => {
+    const window = windowOf(mebibyte, new WindowBudget(5 * mebibyte));
+    cycle(window, 1, 20);
+    expect(window.windowBytes).toBe(2 * mebibyte);
+    cycle(window, 2, 20);
+    expect(window.windowBytes).toBe(2 * mebibyte);
   });
 
   it('The receive window starts with the rest of the budget, but never below the minimum', () => {

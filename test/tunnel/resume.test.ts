@@ -577,7 +577,7 @@ describe('SYNC on a new link', () => {
     expect(told.flatMap(({ streams }) => streams)).toHaveLength(3_700);
     expect(told.flatMap(({ failures }) => failures)).toHaveLength(256);
     expect(told.map(({ last }) => last)).toEqual([...Array(sent.length - 1).fill(false), true]);
-    for (const { payloadBytes } of sent) expect(payloadBytes).toBeLessThanOrEqual(48 * kibibyte);
+    for (const { payloadBytes } of sent) expect(payloadBytes).toBeLessThanOrEqual(56 * kibibyte);
     expect(sessions.dialer.session.streamCount).toBe(3_700);
   });
 

@@ -18,7 +18,7 @@ const slowLink = {
   bytesPerMs: 10_000,
   latencyMs: () => 5,
   roomBytes: 64 * 1024,
-  limits: { initialWindowBytes: mebibyte },
+  limits: { initialWindowBytes: mebibyte, sessionBudgetBytes: 512 * mebibyte },
 };
 
 async function openedWith(

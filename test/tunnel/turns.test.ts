@@ -145,7 +145,7 @@ describe('An interactive stream beside 16 bulk streams', () => {
     const sessions = linkedSessions({
       bytesPerMs: 100_000,
       latencyMs: () => 5,
-      limits: { initialWindowBytes: 4 * mebibyte },
+      limits: { initialWindowBytes: 2 * mebibyte, sessionBudgetBytes: 512 * mebibyte },
     });
     const { clock } = sessions;
     const { link } = sessions.dialer;
@@ -175,7 +175,7 @@ describe('An interactive stream beside 16 bulk streams', () => {
   it('Bulk streams share the link evenly beside an interactive stream', async () => {
     const sessions = linkedSessions({
       bytesPerMs: 100_000,
-      limits: { initialWindowBytes: 4 * mebibyte },
+      limits: { initialWindowBytes: 2 * mebibyte, sessionBudgetBytes: 512 * mebibyte },
     });
     const bulk = Array.from({ length: 16 }, () => sessions.open());
     await sessions.clock.runUntilIdle();

@@ -67,7 +67,10 @@ export class SocketOutput implements ByteSink {
     if (this.#slab !== undefined && this.#filled + bytes > this.#slab.bytes.length) {
       this.#leaveSlab();
     }
-    this.#slab ??= OutputSlab.take();
+    if (this.#slab === undefined) {
+      this.#slab = OutputSlab.take(bytes);
+      this.#sealed = this.#filled = this.#slab.usedBytes;
+    }
     return this.#filled;
   }
 
@@ -131,12 +134,11 @@ export class SocketOutput implements ByteSink {
     return this.#settle() ? givenBytes : 0;
   }
 
-  /** Frees the slab when nothing is queued. */
+  /** Leaves the slab to other outputs when all of its bytes were given to the socket. */
   rest(): void {
-    if (this.queuedBytes > 0 || this.#slab === undefined) return;
-    this.#slab.release();
+    if (this.#slab === undefined || this.#filled > this.#sealed) return;
+    OutputSlab.leave(this.#slab, this.#filled);
     this.#slab = undefined;
-    this.#sealed = this.#filled = 0;
   }
 
   /** The socket is closed: frees all memory. */
@@ -147,7 +149,8 @@ export class SocketOutput implements ByteSink {
     this.#waiting = [];
     this.#inFlight = [];
     this.#waitingBytes = this.#inFlightBytes = 0;
-    this.rest();
+    this.#slab?.release();
+    this.#slab = undefined;
   }
 
   #writeAll(segments: readonly Segment[]): void {
@@ -170,7 +173,6 @@ export class SocketOutput implements ByteSink {
     this.#seal();
     this.#slab!.release();
     this.#slab = undefined;
-    this.#sealed = this.#filled = 0;
   }
 
   /** Frees the batch in flight if the socket has taken all of it. */
