@@ -91,8 +91,9 @@ export class Gateway {
     const subject = authentication.subject ?? anonymousSubject;
     record.authenticated(authentication);
     await this.#authorize(subject, { route, action, signal });
-    const key = userKey(authentication.subject, headers.authorization[0], client.address);
-    const release = this.#parts.limits.acquire(key, record.isLongRunning, signal);
+    const user = userKey(authentication.subject, headers.authorization[0], client.address);
+    const limited = { user, cluster: route.cluster, isLongRunning: record.isLongRunning };
+    const release = this.#parts.limits.acquire(limited, signal);
     record.holds(release instanceof Promise ? await release : release);
     const { grants } = this.#parts;
     if (grants !== undefined && record.isLongRunning) {

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { GatewayError } from './gateway-error.ts';
 
-/** Limits on the requests of one user. */
+/** Limits on the requests of one user, and of all users to one cluster. */
 export interface UserLimitValues {
   /** Requests at the same time, without long-running ones. */
   readonly maxConcurrent: number;
@@ -11,14 +11,28 @@ export interface UserLimitValues {
   readonly maxWaitMs: number;
   /** Watches, logs, exec sessions and other upgrades at the same time. */
   readonly maxLongRunning: number;
+  /**
+   * The same of all users to one cluster. A session of the tunnel has 10,000 streams, so that there
+   * is always room for short requests.
+   */
+  readonly maxLongRunningOfCluster: number;
 }
 
 export const defaultUserLimits: UserLimitValues = {
   maxConcurrent: 256,
   maxQueued: 512,
   maxWaitMs: 15_000,
-  maxLongRunning: 10_000,
+  maxLongRunning: 2_500,
+  maxLongRunningOfCluster: 8_000,
 };
+
+/** A request that takes its part of the limits. */
+export interface LimitedRequest {
+  /** Names the user. */
+  readonly user: string;
+  readonly cluster: string;
+  readonly isLongRunning: boolean;
+}
 
 /** Ends a request's part of its user's limits. Idempotent. */
 export type Release = () => void;
@@ -45,6 +59,8 @@ export class UserLimits {
   readonly #values: UserLimitValues;
   readonly #clock: Clock;
   readonly #users = new Map<string, User>();
+  /** Long-running requests by cluster. */
+  readonly #clusters = new Map<string, number>();
   #queued = 0;
   #running = 0;
   #longRunning = 0;
@@ -71,25 +87,34 @@ export class UserLimits {
   /**
    * Starts a request of a user. It returns at once when the user has room.
    *
-   * @throws GatewayError `TooManyRequests` the queue is full, the wait was too long, or the user
-   *   has too many long-running requests; the reason of `signal`
+   * @throws GatewayError `TooManyRequests` the queue is full, the wait was too long, or the user or
+   *   the cluster has too many long-running requests; the reason of `signal`
    */
-  acquire(key: string, isLongRunning: boolean, signal: AbortSignal): Release | Promise<Release> {
+  acquire(
+    { user: key, cluster, isLongRunning }: LimitedRequest,
+    signal: AbortSignal,
+  ): Release | Promise<Release> {
     let user = this.#users.get(key);
     if (user === undefined) {
       user = { running: 0, longRunning: 0, queue: new Set() };
       this.#users.set(key, user);
     }
-    if (isLongRunning) return this.#startLongRunning(key, user);
+    if (isLongRunning) return this.#startLongRunning(key, user, cluster);
     if (user.running < this.#values.maxConcurrent) return this.#start(key, user);
     return this.#wait(key, user, signal);
   }
 
-  #startLongRunning(key: string, user: User): Release {
-    const { maxLongRunning } = this.#values;
-    if (user.longRunning >= maxLongRunning) {
-      throw tooMany(`the user has ${maxLongRunning} watches and sessions, which is the limit`);
+  #startLongRunning(key: string, user: User, cluster: string): Release {
+    const { maxLongRunning, maxLongRunningOfCluster } = this.#values;
+    const ofCluster = this.#clusters.get(cluster) ?? 0;
+    if (user.longRunning >= maxLongRunning || ofCluster >= maxLongRunningOfCluster) {
+      this.#forget(key, user);
+      const isUsers = user.longRunning >= maxLongRunning;
+      const owner = isUsers ? 'the user' : `cluster ${cluster}`;
+      const limit = isUsers ? maxLongRunning : maxLongRunningOfCluster;
+      throw tooMany(`${owner} has ${limit} watches and sessions, which is the limit`);
     }
+    this.#clusters.set(cluster, ofCluster + 1);
     user.longRunning++;
     this.#longRunning++;
     let isReleased = false;
@@ -98,6 +123,7 @@ export class UserLimits {
       isReleased = true;
       user.longRunning--;
       this.#longRunning--;
+      this.#leave(cluster);
       this.#forget(key, user);
     };
   }
@@ -148,6 +174,12 @@ export class UserLimits {
     user.queue.add(waiting);
     this.#queued++;
     return promise;
+  }
+
+  #leave(cluster: string): void {
+    const left = this.#clusters.get(cluster)! - 1;
+    if (left === 0) this.#clusters.delete(cluster);
+    else this.#clusters.set(cluster, left);
   }
 
   #forget(key: string, user: User): void {
