@@ -34,7 +34,9 @@ describe('the addon manager', () => {
     expect(lease(world)).toMatchObject({ holderIdentity: 'first' });
     expect(second).toMatchObject({ isLeading: false, unready: undefined });
     await world.stop(first);
-    expect(lease(world)).toMatchObject({ holderIdentity: '' });
+    // The second replica may have taken the Lease that the first one gave up.
+    const { holderIdentity } = lease(world) as { readonly holderIdentity: string };
+    expect(['', 'second']).toContain(holderIdentity);
     await world.until(() => second.isLeading, { withinMs: 10_000 });
     world.addCluster('cluster2');
     await world.until(() => world.work('cluster2') !== undefined, { withinMs: 10_000 });

@@ -90,7 +90,7 @@ describe('A target whose client wants no more bytes', () => {
           before = sent.takenBytes;
           return isStill;
         },
-        { interval: 200 },
+        { interval: 200, timeout: 20_000 },
       )
       .toBe(true);
     expect(told.writtenBytes).toBe(writtenBytes);

@@ -10,7 +10,7 @@ import { SocketPump } from '../../stream-io/node/socket-pump.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import type { Stream } from '../../tunnel/stream.ts';
 import { endToEndFields } from './hop-by-hop.ts';
-import type { ConnectionUser } from './http-connection.ts';
+import type { ConnectionUser } from './connection-user.ts';
 import { NotProcessedError } from './not-processed-error.ts';
 import type { RequestCarrier } from './request-carrier.ts';
 import type { RequestText } from './request-text.ts';

@@ -2,7 +2,8 @@ import type { Clock } from '../../base/clock.ts';
 import type { HttpRequestHead } from '../../http-exchange/http-exchange.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import type { ConnectionPool } from './connection-pool.ts';
-import { type ConnectionUser, HttpConnection } from './http-connection.ts';
+import type { ConnectionUser } from './connection-user.ts';
+import { HttpConnection } from './http-connection.ts';
 import type { Endpoint, HttpServers } from './http-servers.ts';
 import { requestText } from './request-text.ts';
 

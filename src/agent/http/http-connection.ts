@@ -1,29 +1,13 @@
 import type { Socket } from 'node:net';
 import { useStaticReads } from '../../base/net/static-reads.ts';
-import type { HeaderList, HttpResponseHead } from '../../http-exchange/http-exchange.ts';
+import type { HeaderList } from '../../http-exchange/http-exchange.ts';
 import { SocketWriter } from '../../stream-io/node/socket-writer.ts';
+import type { ConnectionUser } from './connection-user.ts';
 import type { RequestCarrier } from './request-carrier.ts';
 import type { RequestText } from './request-text.ts';
 import { ResponseError } from './response-error.ts';
 import type { ParsedHead } from './response-head.ts';
 import { ResponseParser, type ResponseSink } from './response-parser.ts';
-
-/** Receives what a connection brings for one request. */
-export interface ConnectionUser {
-  onInformational(head: HttpResponseHead): void;
-  onHead(head: HttpResponseHead): void;
-  /** A piece of the body, borrowed. False: stop until `resume`. */
-  onBody(bytes: Uint8Array): boolean;
-  onResponseTrailers(trailers: HeaderList): void;
-  /** The response is complete. The connection belongs to its pool again. */
-  onComplete(): void;
-  /** The server speaks another protocol now. The connection is the user's, with the bytes so far. */
-  onUpgrade(head: ParsedHead, socket: Socket, bytes: Uint8Array): void;
-  /** The kernel has taken so many bytes of the request's body. */
-  onTaken(bytes: number): void;
-  /** @param isUnanswered no byte of a response has arrived */
-  onFailed(error: Error, isUnanswered: boolean): void;
-}
 
 /** How long an idle connection is kept if the server does not tell, in milliseconds. */
 const idleMs = 60_000;

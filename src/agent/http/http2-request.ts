@@ -1,7 +1,7 @@
 import { type ClientHttp2Stream, constants, sensitiveHeaders } from 'node:http2';
 import { Readable } from 'node:stream';
 import type { HeaderList, HttpRequestHead } from '../../http-exchange/http-exchange.ts';
-import type { ConnectionUser } from './http-connection.ts';
+import type { ConnectionUser } from './connection-user.ts';
 import type { Http2Connection } from './http2-connection.ts';
 import { NotProcessedError } from './not-processed-error.ts';
 import type { RequestCarrier } from './request-carrier.ts';

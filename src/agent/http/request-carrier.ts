@@ -1,5 +1,5 @@
 import type { HeaderList } from '../../http-exchange/http-exchange.ts';
-import type { ConnectionUser } from './http-connection.ts';
+import type { ConnectionUser } from './connection-user.ts';
 import type { RequestText } from './request-text.ts';
 
 /** A connection of HTTP/1.1, or one stream of an HTTP/2 connection, with one request at a time. */

@@ -1,5 +1,4 @@
 import type { IntervalHistogram } from 'node:perf_hooks';
-import type { MetricsGroup } from './metrics.ts';
 
 /** The time between two samples while the process is busy, in milliseconds. */
 export const sampleMs = 10;
@@ -18,6 +17,11 @@ type Delays = Pick<IntervalHistogram, 'min' | 'max' | 'mean' | 'stddev'> & {
 };
 
 const noDelays: Delays = { min: 0, max: 0, mean: 0, stddev: 0, percentile: () => 0 };
+
+/** Where the metrics go. */
+export interface Gauges {
+  gauge(name: string, help: string, read: () => number): void;
+}
 
 export interface EventLoopDelayParts {
   /** Takes a sample every `sampleMs` while it is enabled. */
@@ -63,7 +67,7 @@ export class EventLoopDelay {
   }
 
   /** Adds the metrics to `group`, whose prefix is `nodejs_eventloop`. */
-  expose(group: MetricsGroup): void {
+  expose(group: Gauges): void {
     const gauge = (name: string, help: string, read: () => number) =>
       group.gauge(`${name}_seconds`, help, read);
     // The first one of a scrape reads the delays for all.

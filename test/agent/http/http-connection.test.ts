@@ -4,7 +4,8 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { expect, it } from 'vitest';
-import { type ConnectionUser, HttpConnection } from '../../../src/agent/http/http-connection.ts';
+import type { ConnectionUser } from '../../../src/agent/http/connection-user.ts';
+import { HttpConnection } from '../../../src/agent/http/http-connection.ts';
 import { requestText } from '../../../src/agent/http/request-text.ts';
 import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
 

@@ -179,7 +179,7 @@ describe('Connections of HTTP/2', () => {
     server.settings = [[settingIds.maxConcurrentStreams, 1]];
     server.onRequest = (connection, stream) => connection.answer(stream);
     const [first, second] = await Promise.all([opened(), opened()]);
-    second!.exchange.reset(new TunnelError('cancelled', 'gone'));
+    second.exchange.reset(new TunnelError('cancelled', 'gone'));
     const [, other] = raw.connections;
     await until(() => other!.types.includes(frameTypes.reset));
     await nextTurn();
@@ -192,7 +192,7 @@ describe('Connections of HTTP/2', () => {
     }
     await closed;
     expect(world.requests.http2ConnectionCount).toBe(1);
-    expect(first!.error).toBeUndefined();
+    expect(first.error).toBeUndefined();
   });
 
   it('A connection that the server does not close is closed by the agent after 5 s', async () => {
@@ -215,6 +215,7 @@ describe('Connections of HTTP/2', () => {
     const write = setInterval(() => socket.write('x'), 5);
     await closed;
     clearInterval(write);
+    expect(socket.destroyed).toBe(true);
   });
 
   it('A caller that leaves during the dial does not disturb another one', async () => {
@@ -284,20 +285,23 @@ describe('A GOAWAY of the server', () => {
   });
 
   it.each([
-    ['a GOAWAY', (stream: number) => goaway(stream - 2)],
-    ['a GOAWAY with an error', (stream: number) => goaway(stream - 2, 11)],
-    ['REFUSED_STREAM', (stream: number) => reset(stream, 7)],
-  ])('A watch that %s refuses is sent again on a new connection', async (_, refusal) => {
-    server.onRequest = (connection, stream, count) => {
-      if (count === 2) connection.send(refusal(stream));
-      else connection.answer(stream, `answer ${count}`);
-    };
-    const first = await opened();
-    const exchange = watch();
-    await exchange.until(() => exchange.body === 'answer 3');
-    expect(raw.connections.map(({ streams }) => streams.length)).toEqual([2, 1]);
-    if (refusal(3).at(-1) !== 11) expect(first.error).toBeUndefined();
-  });
+    ['a GOAWAY', false, (stream: number) => goaway(stream - 2)],
+    ['a GOAWAY with an error', true, (stream: number) => goaway(stream - 2, 11)],
+    ['REFUSED_STREAM', false, (stream: number) => reset(stream, 7)],
+  ])(
+    'A watch that %s refuses is sent again on a new connection',
+    async (_, endsOthers, refusal) => {
+      server.onRequest = (connection, stream, count) => {
+        if (count === 2) connection.send(refusal(stream));
+        else connection.answer(stream, `answer ${count}`);
+      };
+      const first = await opened();
+      const exchange = watch();
+      await exchange.until(() => exchange.body === 'answer 3');
+      expect(raw.connections.map(({ streams }) => streams.length)).toEqual([2, 1]);
+      expect(endsOthers || first.error === undefined).toBe(true);
+    },
+  );
 
   it('A watch that is refused each time ends with a typed error', async () => {
     server.onRequest = (connection, stream) => connection.send(reset(stream, 7));

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http2';
 import { type AddressInfo, connect } from 'node:net';
 import { expect, it } from 'vitest';
-import type { ConnectionUser } from '../../../src/agent/http/http-connection.ts';
+import type { ConnectionUser } from '../../../src/agent/http/connection-user.ts';
 import { Http2Connection } from '../../../src/agent/http/http2-connection.ts';
 import { Http2Request } from '../../../src/agent/http/http2-request.ts';
 import { requestText } from '../../../src/agent/http/request-text.ts';

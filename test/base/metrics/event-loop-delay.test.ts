@@ -21,7 +21,7 @@ function scene() {
   const delay = new EventLoopDelay({ histogram, utilization: () => load, now: () => nowMs });
   const reads = new Map<string, () => number>();
   const group = { gauge: (name: string, _: string, read: () => number) => reads.set(name, read) };
-  delay.expose(group as unknown as MetricsGroup);
+  delay.expose(group);
   return {
     record: (sampleMs: number) => samples.record(sampleMs * 1e6),
     scrape: () => Object.fromEntries([...reads].map(([name, read]) => [name, read()])),
