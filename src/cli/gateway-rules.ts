@@ -41,7 +41,8 @@ export async function openGatewayRules(
       await openRules({
         policyFile,
         reviewAccess: api && hubAuthorization ? kubeAccessReview(api) : undefined,
-        ...(clusters === undefined ? { labelsProblem } : { clusters }),
+        clusters,
+        labelsProblem,
         clock,
         log,
       }),

@@ -12,9 +12,9 @@ export interface RulesOptions {
   readonly policyFile: string | undefined;
   /** Asks the hub cluster; undefined: it is not asked. */
   readonly reviewAccess?: ReviewAccess | undefined;
-  /** Knows names and labels of clusters (default: none). */
+  /** Knows names and labels of clusters (default: none, and a policy with selectors is refused). */
   readonly clusters?: ClusterDirectory | undefined;
-  /** Why labels of clusters can never be known (default: without `clusters`, no selector fits). */
+  /** Why labels are not known without `clusters`, and what to do (default: a general sentence). */
   readonly labelsProblem?: string | undefined;
   readonly clock: Clock;
   readonly log: Logger;
@@ -27,14 +27,18 @@ export interface Rules extends Disposable {
   readonly files: readonly FileStatus[];
 }
 
+const noLabels =
+  'this program follows no hub cluster, so it knows no labels. Name the clusters instead.';
+
 /**
  * Opens the rules that the options ask for. All of them must allow a request.
  *
- * @throws AccessError `labels_unknown` the policy has selectors, and there is a `labelsProblem`
+ * @throws AccessError `labels_unknown` the policy has selectors, and there are no `clusters`
  */
 export async function openRules(options: RulesOptions): Promise<Rules> {
-  const { policyFile: path, reviewAccess: review, clusters, labelsProblem, clock, log } = options;
+  const { policyFile: path, reviewAccess: review, clusters, clock, log } = options;
   const directory = clusters === undefined ? {} : { clusters };
+  const labelsProblem = clusters === undefined ? (options.labelsProblem ?? noLabels) : undefined;
   const policy =
     path === undefined
       ? undefined

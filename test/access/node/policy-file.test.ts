@@ -116,6 +116,23 @@ describe('The rules of a program', () => {
     expect(rules.authorizer).toBeUndefined();
   });
 
+  it('A policy that selects clusters by labels is refused where no labels are known', async () => {
+    const byLabel = ruleFor('alice').replace('names: [c1]', 'selector: "team=a"');
+    await writeFile(path, byLabel);
+    const parts = { policyFile: path, clock: new VirtualClock(), log };
+    await expect(openRules(parts)).rejects.toThrow(
+      expect.objectContaining({
+        code: 'labels_unknown',
+        message: expect.stringContaining('rule one: it selects clusters by labels'),
+      }),
+    );
+    const clusters = { labelsOf: () => ({ team: 'a' }), names: () => ['c1'] };
+    using rules = await openRules({ ...parts, clusters });
+    expect(await rules.authorizer!.authorize(alice, 'c1', session, signal)).toEqual({
+      allowed: true,
+    });
+  });
+
   it('A policy and the hub cluster must both allow', async () => {
     await writeFile(path, ruleFor('alice'));
     let isAllowed = true;
