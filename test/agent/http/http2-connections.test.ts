@@ -242,10 +242,13 @@ describe('Connections of HTTP/2', () => {
     expect(raw.connections.map(({ streams }) => streams.length)).toEqual([2, 1]);
   });
 
-  it('The tables of HPACK keep no credentials', async () => {
+  it.each([
+    ['credentials', 'Authorization'],
+    ['names of impersonated users', 'Impersonate-User'],
+  ])('The tables of HPACK keep no %s', async (_, name) => {
     server.onRequest = (connection, stream) => connection.answer(stream);
     const headers = [
-      ['Authorization', `Bearer ${'t'.repeat(400)}`],
+      [name, `Bearer ${'t'.repeat(400)}`],
       ['User-Agent', 'u'.repeat(400)],
     ] as const;
     for (let count = 0; count < 2; count++) {
@@ -253,7 +256,7 @@ describe('Connections of HTTP/2', () => {
       await exchange.until(() => exchange.head !== undefined);
     }
     const [first, second] = raw.connections[0]!.headLengths;
-    // The token comes again, and the agent's name does not.
+    // The secret comes again, and the name of the program does not.
     expect(second).toBeGreaterThan(200);
     expect(first! - second!).toBeGreaterThan(200);
   });
