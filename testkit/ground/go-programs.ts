@@ -27,6 +27,14 @@ export interface H2spec {
   readonly h2spec: string;
 }
 
+/**
+ * The path of a client with the reusable tunnel of konnectivity-client, whose version is in
+ * testkit/ground/go-reusable/go.mod.
+ */
+export interface ReusableClient {
+  readonly reusable: string;
+}
+
 const moduleDirectory = fileURLToPath(new URL('go', import.meta.url));
 const upstream = 'sigs.k8s.io/apiserver-network-proxy/cmd';
 // Two builds, because `npm test` needs only the first, and the second takes most of the time.
@@ -52,6 +60,14 @@ const h2specBuild: GoBuild = {
   duration: 'about half a minute',
 };
 
+const reusableBuild: GoBuild = {
+  title: 'the client with a reusable tunnel',
+  name: 'reusable',
+  moduleDirectory: fileURLToPath(new URL('go-reusable', import.meta.url)),
+  packages: { reusable: '.' },
+  duration: 'about half a minute',
+};
+
 /** The built programs, or the reason why they are missing. Builds nothing. */
 export async function findGoPrograms(): Promise<GoPrograms | Missing> {
   return pathsIn(await findGoBuild(clientBuild), 'client', 'load');
@@ -65,6 +81,10 @@ export async function findH2spec(): Promise<H2spec | Missing> {
   return pathsIn(await findGoBuild(h2specBuild), 'h2spec');
 }
 
+export async function findReusableClient(): Promise<ReusableClient | Missing> {
+  return pathsIn(await findGoBuild(reusableBuild), 'reusable');
+}
+
 /** Builds the missing programs, with Go's own module client and the committed go.sum. */
 export async function prepareGoPrograms(report: Report): Promise<GoPrograms | Missing> {
   return pathsIn(await prepareGoBuild(clientBuild, report), 'client', 'load');
@@ -76,6 +96,10 @@ export async function prepareUpstreamPrograms(report: Report): Promise<UpstreamP
 
 export async function prepareH2spec(report: Report): Promise<H2spec | Missing> {
   return pathsIn(await prepareGoBuild(h2specBuild, report), 'h2spec');
+}
+
+export async function prepareReusableClient(report: Report): Promise<ReusableClient | Missing> {
+  return pathsIn(await prepareGoBuild(reusableBuild, report), 'reusable');
 }
 
 /** The paths of executables in the directory of their build. */

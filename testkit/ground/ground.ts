@@ -17,6 +17,9 @@ import {
   findH2spec,
   prepareH2spec,
   type H2spec,
+  findReusableClient,
+  prepareReusableClient,
+  type ReusableClient,
 } from './go-programs.ts';
 import { findUpstreamTests, prepareUpstreamTests, type UpstreamTests } from './upstream-tests.ts';
 import { apiServerPrograms, preparePrograms } from './kubernetes/programs.ts';
@@ -33,6 +36,8 @@ export const ground = {
     explained(await findUpstreamPrograms()),
   upstreamTests: async (): Promise<UpstreamTests | Missing> => explained(await findUpstreamTests()),
   h2spec: async (): Promise<H2spec | Missing> => explained(await findH2spec()),
+  reusableClient: async (): Promise<ReusableClient | Missing> =>
+    explained(await findReusableClient()),
   debian: async (name: DebianProgramName): Promise<DebianProgram | Missing> =>
     explained(await findDebianProgram(name)),
 };
@@ -63,6 +68,7 @@ export async function prepareGround(
   results.push(await prepareH2spec(report));
   if (suite !== 'quick') results.push(await prepareUpstreamPrograms(report));
   if (suite === 'full') {
+    results.push(await prepareReusableClient(report));
     results.push(await prepareUpstreamTests(report));
     results.push(await preparePrograms(apiServerPrograms, report));
   }
