@@ -119,12 +119,25 @@ describe('A flood of one user of the gateway', () => {
 });
 
 describe('Answers that are never read', () => {
-  const requests = 1000;
-  const users = requests / maxRequests;
   const listBytes = 50 * mib;
   const piece = Buffer.alloc(mib);
 
-  async function unreadOver2(): Promise<Disposable[]> {
+  /** Each request has a connection of its own. */
+  async function unreadOver1(users: number): Promise<Disposable[]> {
+    const opened: Disposable[] = [];
+    for (let n = 0; n < users * maxRequests; n++) {
+      const socket = await world.openTls('http/1.1');
+      socket.pause();
+      socket.write(
+        `GET /c1/api/v1/pods HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer user${n % users}\r\n\r\n`,
+      );
+      opened.push({ [Symbol.dispose]: () => socket.destroy() });
+    }
+    return opened;
+  }
+
+  /** The requests of a user share a connection. */
+  async function unreadOver2(users: number): Promise<Disposable[]> {
     const opened: Disposable[] = [];
     for (let user = 0; user < users; user++) {
       const socket = await world.openTls('h2');
@@ -138,7 +151,7 @@ describe('Answers that are never read', () => {
         plainField(':authority', 'a'),
         plainField('authorization', `Bearer user${user}`),
       ]);
-      for (let n = 0; n < requests / users; n++) socket.write(headers(2 * n + 1, head, 0x5));
+      for (let n = 0; n < maxRequests; n++) socket.write(headers(2 * n + 1, head, 0x5));
       opened.push({ [Symbol.dispose]: () => socket.destroy() });
       // The kube-apiserver of this test accepts connections slowly.
       await world.probe();
@@ -146,10 +159,13 @@ describe('Answers that are never read', () => {
     return opened;
   }
 
-  it(
-    'Unread lists of 50 MiB over HTTP/2 cost bounded memory, and another user is served',
+  it.each([
+    { version: '1.1', users: 3, open: unreadOver1 },
+    { version: '2', users: 10, open: unreadOver2 },
+  ])(
+    'Unread lists of 50 MiB over HTTP/$version of $users users cost bounded memory, and another user is served',
     slow,
-    async () => {
+    async ({ users, open }) => {
       const lists = new HeldAnswers();
       const sent = { bytes: 0 };
       world.answer = (_request, response) => {
@@ -172,7 +188,7 @@ describe('Answers that are never read', () => {
       let opened: Disposable[] = [];
       let agentGrown = 0;
       const attack = async (): Promise<void> => {
-        opened = await unreadOver2();
+        opened = await open(users);
         // Everything is stuck when the kube-apiserver can send nothing more.
         for (let before = -1; before !== sent.bytes || sent.bytes === 0;) {
           before = sent.bytes;

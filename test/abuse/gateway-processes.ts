@@ -1,7 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
+import {
+  type ClientHttp2Session,
+  connect as connectHttp2,
+  createSecureServer,
+  type ServerHttp2Session,
+} from 'node:http2';
 import { createServer, request as httpsRequest } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -21,10 +26,14 @@ export interface Status {
 
 const tokenReviews = { name: 'tokenreviews', namespaced: false, kind: 'TokenReview', verbs: [] };
 
-/** A kube-apiserver to which each token is the user of that name. */
-async function startApiServer({ server }: TestCertificates, answer: Answer) {
+/**
+ * A kube-apiserver to which each token is the user of that name.
+ *
+ * @param hasHttp2 it offers HTTP/2, as a real one does. Its requests are like those of HTTP/1.1.
+ */
+async function startApiServer({ server }: TestCertificates, answer: Answer, hasHttp2: boolean) {
   const options = { cert: readFileSync(server.cert), key: readFileSync(server.key) };
-  const api = createServer({ ...options, keepAliveTimeout: 0 }, (request, response) => {
+  const onRequest: Answer = (request, response) => {
     const { url = '' } = request;
     if (url.endsWith('/tokenreviews')) review(request, response);
     else if (url === '/apis/authentication.k8s.io/v1') {
@@ -32,11 +41,20 @@ async function startApiServer({ server }: TestCertificates, answer: Answer) {
       response.end(JSON.stringify({ kind: 'APIResourceList', resources: [tokenReviews] }));
     } else if (url === '/version') response.end('honest');
     else answer(request, response);
+  };
+  const sessions = new Set<ServerHttp2Session>();
+  const api = hasHttp2
+    ? createSecureServer({ ...options, allowHTTP1: true }, onRequest as never)
+    : createServer({ ...options, keepAliveTimeout: 0 }, onRequest);
+  api.on('session', (session: ServerHttp2Session) => {
+    sessions.add(session);
+    session.on('close', () => sessions.delete(session));
   });
   api.listen({ host: '127.0.0.1', port: 0, backlog: 4096 });
   await once(api, 'listening');
   const close = (): void => {
-    api.closeAllConnections();
+    if ('closeAllConnections' in api) api.closeAllConnections();
+    for (const session of sessions) session.destroy();
     api.close();
   };
   return { port: (api.address() as AddressInfo).port, [Symbol.dispose]: close };
@@ -77,13 +95,18 @@ export class GatewayProcesses implements AsyncDisposable {
     this.address = { host, port: Number(port) };
   }
 
-  static async start(gatewayArgs: readonly string[] = []): Promise<GatewayProcesses> {
+  static async start(
+    gatewayArgs: readonly string[] = [],
+    { hasHttp2 = false } = {},
+  ): Promise<GatewayProcesses> {
     await using stack = new AsyncDisposableStack();
     const certificates = stack.use(await makeTestCertificates());
     const { server, directory } = certificates;
     const api = stack.use(
-      await startApiServer(certificates, (request, response) =>
-        processes.answer(request, response),
+      await startApiServer(
+        certificates,
+        (request, response) => processes.answer(request, response),
+        hasHttp2,
       ),
     );
     const token = join(directory, 'agent-token');

@@ -1,7 +1,7 @@
 import { createHistogram, type IntervalHistogram } from 'node:perf_hooks';
 import { expect, it } from 'vitest';
 import { EventLoopDelay, lookMs } from '../../../src/base/metrics/event-loop-delay.ts';
-import { Metrics, type MetricsGroup } from '../../../src/base/metrics/metrics.ts';
+import { Metrics } from '../../../src/base/metrics/metrics.ts';
 
 /** The names of prom-client, without `nodejs_eventloop_`. */
 const names = ['', '_min', '_max', '_mean', '_stddev', '_p50', '_p90', '_p99'].map(
