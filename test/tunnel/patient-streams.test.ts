@@ -90,6 +90,31 @@ describe('A patient stream', () => {
   });
 });
 
+describe('A stream that is not patient', () => {
+  it('The last CREDIT of the opener waits for other frames, and every other frame is sent at once', async () => {
+    const sessions = linkedSessions();
+    const [dialed, accepted] = await sessions.opened();
+    const { sent } = sessions.dialer.link;
+    dialed.fin();
+    await sessions.clock.advance(0);
+    accepted.fin();
+    await sessions.clock.advance(patienceMs - 1);
+    expect(namesOf(sent)).toEqual(['OPEN', 'FIN']);
+    expect(namesOf(sessions.agent.link.sent)).toEqual(['OPENED', 'CREDIT', 'FIN']);
+    await sessions.clock.advance(1);
+    expect(namesOf(sent)).toEqual(['OPEN', 'FIN', 'CREDIT']);
+    expect([dialed.ending, accepted.ending]).toEqual(['ok', 'ok']);
+  });
+
+  it("The opener's CREDIT for a FIN is sent at once while its own direction is open", async () => {
+    const sessions = linkedSessions();
+    const [, accepted] = await sessions.opened();
+    accepted.fin();
+    await sessions.clock.advance(0);
+    expect(namesOf(sessions.dialer.link.sent)).toEqual(['OPEN', 'CREDIT']);
+  });
+});
+
 describe('A GET through a session', () => {
   it('GETs that follow one another cost one message in each direction', async () => {
     const exchanges = new LinkedExchanges({}, ({ stream, exchange }) => {
