@@ -41,6 +41,8 @@ const interactiveStreams = 20;
 /** A p99 needs some thousand samples. */
 const minFairnessSeconds = 2;
 const defaultChunkBytes = 16 * 1024;
+/** A process that has just started runs code that is not compiled yet. Servers run for weeks. */
+const warmupCount = 2000;
 
 const tunnels: readonly PeerName[] = ['culvert', 'baseline', 'apart', 'upstream'];
 const everybody: readonly PeerName[] = [...tunnels, 'relay', 'direct'];
@@ -175,6 +177,7 @@ function latency(
     name,
     peers,
     async run(go, peer, scale) {
+      await runLoad(go, peer, command, ['--count', `${warmupCount}`]);
       const count = command === 'dial' ? scale.dials : scale.roundTrips;
       const result = await runLoad(go, peer, command, ['--count', `${count}`]);
       return { [`${name} p50 us`]: result.p50Micros, [`${name} p99 us`]: result.p99Micros };

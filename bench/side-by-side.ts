@@ -27,14 +27,14 @@ const quickScale: Scale = {
   seconds: 0.6,
   warmupSeconds: 0.3,
   roundTrips: 1500,
-  dials: 150,
+  dials: 1000,
 };
 const fullScale: Scale = {
   repetitions: 5,
   seconds: 2,
   warmupSeconds: 1,
   roundTrips: 5000,
-  dials: 500,
+  dials: 1000,
 };
 
 /**
