@@ -101,36 +101,26 @@ export function deployment(
   };
 }
 
-/** Settings of every pod: no root, and the Secrets for its image. */
-export function podSettings(imagePullSecrets: readonly string[]): object {
+/** Files of a volume that a container reads. The source is a Secret or a ConfigMap. */
+export type FileMount = readonly [name: string, mountPath: string, source: object];
+
+/** The spec of a pod with one container, which is not root and reads files. */
+export function podSpec(
+  container: object,
+  mounts: readonly FileMount[],
+  imagePullSecrets: readonly string[],
+) {
+  const volumeMounts = mounts.map(([name, mountPath]) => ({ name, mountPath, readOnly: true }));
   const secrets = imagePullSecrets.map((name) => ({ name }));
   return {
     ...(secrets.length > 0 && { imagePullSecrets: secrets }),
     securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+    containers: [{ ...container, securityContext: containerSecurity, volumeMounts }],
+    volumes: mounts.map(([name, , source]) => ({ name, ...source })),
   };
 }
 
-/** A Secret, or one key of it, that a container reads as files. */
-export interface SecretMount {
-  readonly name: string;
-  readonly mountPath: string;
-  readonly secretName: string;
-  readonly key?: string;
-}
-
-/** The volumes of a pod, and the places where its container has them. */
-export function secretMounts(mounts: readonly SecretMount[]) {
-  return {
-    volumes: mounts.map(({ name, secretName, key }) => ({
-      name,
-      secret: { secretName, ...(key !== undefined && { items: [{ key, path: key }] }) },
-    })),
-    volumeMounts: mounts.map(({ name, mountPath }) => ({ name, mountPath, readOnly: true })),
-  };
-}
-
-/** The security context of every container. */
-export const containerSecurity = {
+const containerSecurity = {
   allowPrivilegeEscalation: false,
   capabilities: { drop: ['ALL'] },
   privileged: false,
