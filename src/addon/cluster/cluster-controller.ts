@@ -5,7 +5,11 @@ import {
   type ReconcileResult,
 } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { findDeploymentConfig, installNamespaceOf } from '../api/addon-deployment-config.ts';
+import {
+  type DeploymentConfigFound,
+  findDeploymentConfig,
+  installNamespaceOf,
+} from '../api/addon-deployment-config.ts';
 import { agentRegistrations } from '../api/agent-identity.ts';
 import { isTrue } from '../api/condition.ts';
 import type { Fields } from '../api/fields.ts';
@@ -15,9 +19,8 @@ import { isDeployWork, parseManifestWork } from '../api/manifest-work.ts';
 import { addonName, labels } from '../api/names.ts';
 import { findObject, findSame } from '../api/objects.ts';
 import type { FleetState, HubState } from '../hub/hub-state.ts';
-import { unseenMs } from '../runtime/applier.ts';
 import { addonController, type ControllerContext } from '../runtime/controller-context.ts';
-import { ObjectWriter, throwFailures } from '../runtime/object-writer.ts';
+import { ObjectWriter, resultOf, throwFailures } from '../runtime/object-writer.ts';
 import { isSameButVersion } from '../runtime/cached-object.ts';
 import { keysOnChange, type Observable } from '../runtime/observable.ts';
 import { byCluster, byDeploymentConfig, ownersOf } from '../runtime/watches.ts';
@@ -41,6 +44,7 @@ export interface ClusterControllerOptions extends ControllerContext, AgentOption
 interface Reconcile {
   readonly addon: ManagedClusterAddOn;
   readonly cluster: ManagedCluster;
+  readonly deploymentConfig: DeploymentConfigFound;
   readonly fleet: FleetState;
   /** For the rights on the hub. */
   readonly access: ObjectWriter;
@@ -87,23 +91,23 @@ export class ClusterController {
     }
     const access = this.#writer(signal);
     const works = this.#writer(signal);
-    const reconcile: Reconcile = { addon, cluster, fleet, access, works, staleAccess: [] };
+    const deploymentConfig = findDeploymentConfig(addon, watches.deploymentConfigs);
+    const owners = { addon, cluster, deploymentConfig };
+    const reconcile: Reconcile = { ...owners, fleet, access, works, staleAccess: [] };
     const accessOutcome = await this.#reconcileAccess(reconcile);
     const manifests = await this.#reconcileWorks(reconcile);
     await this.#removeStaleAccess(reconcile, manifests);
-    const found = findDeploymentConfig(addon, watches.deploymentConfigs);
     const patch = addOnStatusPatch({
       addon,
       registrations: agentRegistrations(name, agentSigner.organizationalUnit),
-      installNamespace: installNamespaceOf(found, this.#options.agentInstallNamespace),
+      installNamespace: installNamespaceOf(deploymentConfig, this.#options.agentInstallNamespace),
       findConfig: watches.findConfig,
       access: accessOutcome,
       manifests,
-      nowMs: this.#nowMs,
+      nowMs: this.#options.nowMs(),
     });
     await this.#patchStatus(addon, patch, signal);
-    throwFailures(access, works);
-    return access.isUnseen || works.isUnseen ? { againAfterMs: 1.25 * unseenMs } : undefined;
+    return resultOf(access, works);
   }
 
   #writer(signal: AbortSignal): ObjectWriter {
@@ -156,9 +160,8 @@ export class ClusterController {
   }
 
   async #reconcileWorks(reconcile: Reconcile): Promise<ManifestsOutcome> {
-    const { addon, cluster, fleet, works } = reconcile;
+    const { addon, cluster, fleet, works, deploymentConfig } = reconcile;
     const { watches, log } = this.#options;
-    const deploymentConfig = findDeploymentConfig(addon, watches.deploymentConfigs);
     const rendered = renderAgent({ ...this.#options, ...fleet, cluster, addon, deploymentConfig });
     if (rendered.kind === 'failed') return rendered;
     const { unconfigured, unfollowed } = managementAddOnProblems(
@@ -200,16 +203,16 @@ export class ClusterController {
 
   /** Reports why the cluster gets no agent now. Objects that exist stay as they are. */
   async #writeBlocked(addon: ManagedClusterAddOn, reason: string, signal: AbortSignal) {
-    await this.#patchStatus(addon, blockedStatusPatch(addon, reason, this.#nowMs), signal);
+    await this.#patchStatus(
+      addon,
+      blockedStatusPatch(addon, reason, this.#options.nowMs()),
+      signal,
+    );
   }
 
   async #patchStatus(addon: ManagedClusterAddOn, patch: Fields | undefined, signal: AbortSignal) {
     if (patch === undefined) return;
     await this.#options.api.patch(addon.ref, patch, { signal, subresource: 'status' });
-  }
-
-  get #nowMs(): number {
-    return this.#options.wallClock().getTime();
   }
 }
 

@@ -19,14 +19,14 @@ import {
   parseManagedProxyConfiguration,
 } from '../configuration/managed-proxy-configuration.ts';
 import { HubCertificates, type HubCertificatesResult } from '../rotation/hub-certificates.ts';
+import { hubNames } from '../rotation/leaf-plan.ts';
 import { rotationLaggards } from '../rotation/rotation-laggards.ts';
-import { unseenMs } from '../runtime/applier.ts';
 import {
   type ControllerContext,
   addonController,
   patchStatus,
 } from '../runtime/controller-context.ts';
-import { ObjectWriter, throwFailures } from '../runtime/object-writer.ts';
+import { ObjectWriter, resultOf } from '../runtime/object-writer.ts';
 import { NamespaceCache } from '../runtime/namespace-cache.ts';
 import type { Observable } from '../runtime/observable.ts';
 import { hubCollections, untilHubRead } from './hub-namespace.ts';
@@ -82,7 +82,7 @@ export class HubController {
   readonly controller: Controller;
 
   constructor(options: HubControllerOptions) {
-    const { watches, clock, wallClock } = options;
+    const { watches, clock, nowMs } = options;
     const { configurations, tlsProfiles, signers } = watches;
     const log = options.log.child({ controller: 'hub' });
     this.#options = { ...options, log };
@@ -91,7 +91,7 @@ export class HubController {
       ...{ api: options.api, clock, log: options.log, onChange },
       collectionsOf: hubCollections,
     });
-    const laggards = rotationLaggards(watches, wallClock);
+    const laggards = rotationLaggards(watches, nowMs);
     this.#certificates = new HubCertificates({ ...this.#options, laggards });
     const always = () => [proxyConfigurationName];
     this.controller = addonController(options, {
@@ -150,9 +150,9 @@ export class HubController {
     const { failure } = writer;
     state.set(nextHubState(state.value, configuration, plan, certificates, failure, agentImage));
     await this.#writeStatus(reconcile, certificates);
-    throwFailures(writer);
-    const intervalMs = this.#intervalMs(certificates);
-    return { againAfterMs: writer.isUnseen ? Math.min(intervalMs, 1.25 * unseenMs) : intervalMs };
+    const dueMs = certificates && certificates.lookAgainAt.getTime() - this.#options.nowMs();
+    const { againAfterMs = maxIntervalMs } = resultOf(writer) ?? {};
+    return { againAfterMs: Math.min(againAfterMs, Math.max(1_000, dueMs ?? maxIntervalMs)) };
   }
 
   /** @returns undefined when the configuration is being deleted */
@@ -174,8 +174,9 @@ export class HubController {
     const certificates = isDeleted
       ? undefined
       : await this.#certificates.reconcile(configuration, writer, signal, {
-          sans: problems.length === 0 ? plan.serverSans : undefined,
-          userServerSans: plan.userServerSans,
+          // Without the names, certificates are renewed with the names that they have.
+          names: problems.length === 0 ? hubNames(plan.serverSans) : undefined,
+          userServerNames: plan.userServerSans && hubNames(plan.userServerSans),
           paused: problems.length > 0 && state.value.fleet === undefined,
         });
     for (const object of others) await this.#apply(object, writer);
@@ -204,7 +205,7 @@ export class HubController {
         certificates?.expiries ?? (await this.#certificates.expiries(configuration, signal)),
       rotations: this.#certificates.rotations,
       failure: writer.failure,
-      nowMs: this.#nowMs,
+      nowMs: this.#options.nowMs(),
     });
     if (status !== undefined) await patchStatus(this.#options.api, object, status, signal);
   }
@@ -215,18 +216,8 @@ export class HubController {
     if (state.value.agentSigner === undefined) state.set(blockedHubState(unreadHub(message)));
     const before = parseConditions(fields(object['status'])['conditions']);
     const now = condition('HubApplied', false, 'CannotRead', message);
-    const conditions = withConditions(before, [now], this.#nowMs);
+    const conditions = withConditions(before, [now], this.#options.nowMs());
     if (isDeepStrictEqual(conditions, before)) return;
     await patchStatus(this.#options.api, object, { conditions }, signal);
-  }
-
-  get #nowMs(): number {
-    return this.#options.wallClock().getTime();
-  }
-
-  #intervalMs(certificates: HubCertificatesResult | undefined): number {
-    if (certificates === undefined) return maxIntervalMs;
-    const untilMs = certificates.lookAgainAt.getTime() - this.#nowMs;
-    return Math.min(maxIntervalMs, Math.max(1_000, untilMs));
   }
 }

@@ -14,7 +14,7 @@ import type { RotationLaggards } from './plan-certificates.ts';
  */
 export function rotationLaggards(
   watches: Pick<Watches, 'addOns' | 'clusters' | 'works'>,
-  wallClock: () => Date,
+  nowMs: () => number,
 ): RotationLaggards {
   const served = (isBehind: (addon: ManagedClusterAddOn) => boolean): readonly string[] => {
     const names = watches.addOns.list().map(({ metadata }) => metadata.namespace ?? '');
@@ -34,8 +34,7 @@ export function rotationLaggards(
     },
     agentCertificate: ({ signing }) => {
       const unit = organizationalUnitOf(signing.certPem);
-      const nowMs = wallClock().getTime();
-      return served((addon) => mayUseOtherSigner(addon, unit, nowMs));
+      return served((addon) => mayUseOtherSigner(addon, unit, nowMs()));
     },
   };
 }
