@@ -79,25 +79,15 @@ export function secret(
 }
 
 /**
- * A Deployment that starts a new pod before it stops an old one, so that a new tunnel is ready
- * before the old one closes.
+ * The spec of a Deployment that starts a new pod before it stops an old one, so that a new tunnel
+ * is ready before the old one closes.
  */
-export function deployment(
-  metadata: ObjectMeta,
-  podLabels: Readonly<Record<string, string>>,
-  replicas: number,
-  template: object,
-): KubeObject & { readonly spec: object } {
+export function deploymentSpec(replicas: number, labels: object, pod: object, marks?: object) {
   return {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
-    metadata,
-    spec: {
-      replicas,
-      selector: { matchLabels: podLabels },
-      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
-      template,
-    },
+    replicas,
+    selector: { matchLabels: labels },
+    strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+    template: { metadata: { labels, ...(marks && { annotations: marks }) }, spec: pod },
   };
 }
 

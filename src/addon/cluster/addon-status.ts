@@ -130,12 +130,8 @@ function failuresOf({ namespace, name, conditions, manifests }: ManifestWorkStat
 
 /** In any order. */
 function nextSupportedConfigs(before: unknown): unknown {
-  const supported = [configKinds.proxyConfiguration, configKinds.deploymentConfig];
-  const present = items(before);
-  const isSame =
-    present.length === supported.length &&
-    supported.every((kind) => present.some((item) => isDeepStrictEqual(item, kind)));
-  return isSame ? before : supported;
+  const supported = Object.values(configKinds);
+  return isDeepStrictEqual(new Set(items(before)), new Set(supported)) ? before : supported;
 }
 
 function nextRegistrationList({ addon, registrations }: AddOnStatusInput): unknown {

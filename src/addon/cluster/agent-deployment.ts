@@ -2,7 +2,7 @@ import { formatHostPort } from '../../base/net/host-port.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { agentSecrets } from '../api/agent-identity.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
-import { deployment, type FileMount, podSpec } from '../api/objects.ts';
+import { deploymentSpec, type FileMount, podSpec } from '../api/objects.ts';
 import { contentHash } from '../api/spec-hash.ts';
 import {
   agentCaSecret,
@@ -41,23 +41,18 @@ const serviceCaPath = '/additional-service-ca';
  * the hub. The template has a hash of the pod spec instead.
  */
 export function agentDeployment(values: AgentValues): KubeObject {
-  const spec = agentPod(values);
+  const pod = agentPod(values);
   const metadata = {
     name: values.deploymentName,
     namespace: values.installNamespace,
     labels: agentPodLabels,
     annotations: { [annotations.configurationGeneration]: String(values.generation) },
   };
-  return deployment(metadata, agentPodLabels, values.replicas, {
-    metadata: {
-      labels: agentPodLabels,
-      annotations: {
-        [annotations.workloadManagement]: '{"effect": "PreferredDuringScheduling"}',
-        [annotations.renderedHash]: contentHash(spec).slice(0, 16),
-      },
-    },
-    spec,
+  const spec = deploymentSpec(values.replicas, agentPodLabels, pod, {
+    [annotations.workloadManagement]: '{"effect": "PreferredDuringScheduling"}',
+    [annotations.renderedHash]: contentHash(pod).slice(0, 16),
   });
+  return { apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec };
 }
 
 function agentPod(values: AgentValues): object {

@@ -1,5 +1,4 @@
 import { agentSignerName } from '../../base/names/agent-subject.ts';
-import type { Logger } from '../../base/log/logger.ts';
 import { type Controller, keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
 import { keyOf } from '../../kube/client/kube-ref.ts';
 import { agentRegistrations } from '../api/agent-identity.ts';
@@ -8,15 +7,11 @@ import {
   parseCertificateSigningRequest,
 } from '../api/certificate-signing-request.ts';
 import { agentEligibility } from '../api/managed-cluster.ts';
-import type { HubState } from '../hub/hub-state.ts';
+import type { HubContext } from '../hub/hub-state.ts';
 import { isSameButVersion } from '../runtime/cached-object.ts';
-import {
-  type ControllerContext,
-  addonController,
-  patchStatus,
-} from '../runtime/controller-context.ts';
+import { addonController, patchStatus } from '../runtime/controller-context.ts';
 import type { Authority } from '../rotation/authority.ts';
-import { keysOnChange, type Observable } from '../runtime/observable.ts';
+import { keysOnChange } from '../runtime/observable.ts';
 import { byCluster, ownersOf } from '../runtime/watches.ts';
 import {
   type CsrInput,
@@ -28,10 +23,6 @@ import {
 import { signerRecordPatch } from './record-signer.ts';
 import { signCsr } from './sign-csr.ts';
 import { verifyCsr } from './verify-csr.ts';
-
-export interface CsrControllerOptions extends Omit<ControllerContext, 'applier'> {
-  readonly state: Observable<HubState>;
-}
 
 /** The reconcile of one request. */
 interface Reconcile extends CsrInput {
@@ -48,15 +39,13 @@ interface Reconcile extends CsrInput {
  * back for the next step. Nothing is approved or signed without `verifyCsr`.
  */
 export class CsrController {
-  readonly #options: CsrControllerOptions;
-  readonly #log: Logger;
+  readonly #options: HubContext;
   /** Results of requests since the start. */
   readonly counts = { approved: 0, denied: 0, signed: 0, failed: 0 };
   readonly controller: Controller;
 
-  constructor(options: CsrControllerOptions) {
-    this.#options = options;
-    this.#log = options.log.child({ controller: 'requests' });
+  constructor(options: HubContext) {
+    this.#options = { ...options, log: options.log.child({ controller: 'requests' }) };
     this.controller = addonController(options, {
       name: 'requests',
       sources: this.#sources(),
@@ -102,15 +91,15 @@ export class CsrController {
     const { reason, message } = decision;
     const fields = { request: csr.name, cluster: name, signer: csr.signer, reason, message };
     if (decision.kind === 'leave') {
-      this.#log.info('request left as it is', fields);
+      this.#options.log.info('request left as it is', fields);
       return;
     }
     const conditions = [decisionCondition(decision, this.#options.nowMs())];
     await reconcile.patch({ conditions }, 'approval');
     const isApproved = decision.kind === 'approve';
     this.counts[isApproved ? 'approved' : 'denied']++;
-    if (isApproved) this.#log.info('request approved', fields);
-    else this.#log.warn('request denied', { ...fields, requester: csr.requester.user });
+    if (isApproved) this.#options.log.info('request approved', fields);
+    else this.#options.log.warn('request denied', { ...fields, requester: csr.requester.user });
   }
 
   /**
@@ -137,13 +126,13 @@ export class CsrController {
       const message = `CertificateSigningRequest ${csr.name} ${sentence}`;
       await patch({ conditions: [...csr.conditions, failedCondition(message, nowMs)] });
       this.counts.failed++;
-      this.#log.warn('request not signed', { ...fields, reason, message });
+      this.#options.log.warn('request not signed', { ...fields, reason, message });
       return;
     }
     const pem = await signCsr(verified, authority, new Date(nowMs));
     await patch({ certificate: Buffer.from(pem).toString('base64') });
     this.counts.signed++;
-    this.#log.info('request signed', fields);
+    this.#options.log.info('request signed', fields);
   }
 }
 

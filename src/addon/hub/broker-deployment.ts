@@ -1,6 +1,6 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { annotations, hubSecrets, labels, serverAccount, serverLabel } from '../api/names.ts';
-import { deployment, type FileMount, podSpec } from '../api/objects.ts';
+import { deploymentSpec, type FileMount, podSpec } from '../api/objects.ts';
 import { contentHash } from '../api/spec-hash.ts';
 import { hubMeta } from '../configuration/owned-metadata.ts';
 import {
@@ -26,15 +26,8 @@ const tlsHashAnnotation = 'proxy.open-cluster-management.io/tls-config-hash';
 export function brokerDeployment(input: BrokerInput): KubeObject {
   const { configuration, redis, replicas, tls } = input;
   const { generation, name } = configuration;
-  const hash = redis?.hash;
-  const template = {
-    metadata: {
-      labels: serverLabel,
-      ...(hash !== undefined && { annotations: { [redisHashAnnotation]: hash } }),
-    },
-    spec: brokerPod(input),
-  };
-  const { spec } = deployment({ name }, serverLabel, replicas, template);
+  const marks = redis?.hash === undefined ? undefined : { [redisHashAnnotation]: redis.hash };
+  const spec = deploymentSpec(replicas, serverLabel, brokerPod(input), marks);
   const renderedHash = contentHash(spec).slice(0, 16);
   const metadata = hubMeta(configuration, name, {
     labels: { [annotations.configurationGeneration]: String(generation) },
@@ -44,7 +37,7 @@ export function brokerDeployment(input: BrokerInput): KubeObject {
       [tlsHashAnnotation]: tlsProfileHash(tls),
     },
   });
-  return deployment(metadata, serverLabel, replicas, template);
+  return { apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec };
 }
 
 function brokerPod(input: BrokerInput): object {

@@ -18,21 +18,20 @@ import {
   type ManagedProxyConfiguration,
   parseManagedProxyConfiguration,
 } from '../configuration/managed-proxy-configuration.ts';
-import { HubCertificates, type HubCertificatesResult } from '../rotation/hub-certificates.ts';
+import {
+  HubCertificates,
+  type HubCertificatesOptions,
+  type HubCertificatesResult,
+} from '../rotation/hub-certificates.ts';
 import { hubNames } from '../rotation/leaf-plan.ts';
 import { rotationLaggards } from '../rotation/rotation-laggards.ts';
-import {
-  type ControllerContext,
-  addonController,
-  patchStatus,
-} from '../runtime/controller-context.ts';
+import { addonController, patchStatus } from '../runtime/controller-context.ts';
 import { ObjectWriter, resultOf } from '../runtime/object-writer.ts';
 import { NamespaceCache } from '../runtime/namespace-cache.ts';
-import type { Observable } from '../runtime/observable.ts';
 import { hubCollections, untilHubRead } from './hub-namespace.ts';
 import {
   blockedHubState,
-  type HubState,
+  type HubContext,
   nextHubState,
   noConfiguration,
   unreadHub,
@@ -40,13 +39,10 @@ import {
 import { nextStatus } from './hub-status.ts';
 import { type HubPlan, type HubSettings, planHub } from './plan-hub.ts';
 
-export interface HubControllerOptions extends ControllerContext {
-  readonly state: Observable<HubState>;
+export interface HubControllerOptions extends HubContext, Omit<HubCertificatesOptions, 'laggards'> {
   readonly settings: HubSettings;
   /** The namespace of the addon manager. */
   readonly namespace: string;
-  readonly signerNamespace: string;
-  readonly signerSecretName: string;
   /** Overrides the image of agents in the configuration. */
   readonly agentImage: string | undefined;
 }
@@ -72,8 +68,9 @@ interface Reconcile {
  */
 export class HubController {
   readonly #options: HubControllerOptions;
-  readonly #namespace: NamespaceCache;
-  readonly #certificates: HubCertificates;
+  /** Live objects of the hub. */
+  readonly cache: NamespaceCache;
+  readonly certificates: HubCertificates;
   /**
    * Constant for the life of the process, because the Secret is applied again until the cache has
    * seen it.
@@ -87,12 +84,12 @@ export class HubController {
     const log = options.log.child({ controller: 'hub' });
     this.#options = { ...options, log };
     const onChange = () => this.controller.add(proxyConfigurationName);
-    this.#namespace = new NamespaceCache({
+    this.cache = new NamespaceCache({
       ...{ api: options.api, clock, log: options.log, onChange },
       collectionsOf: hubCollections,
     });
     const laggards = rotationLaggards(watches, nowMs);
-    this.#certificates = new HubCertificates({ ...this.#options, laggards });
+    this.certificates = new HubCertificates({ ...this.#options, laggards });
     const always = () => [proxyConfigurationName];
     this.controller = addonController(options, {
       name: 'hub',
@@ -102,21 +99,11 @@ export class HubController {
     });
   }
 
-  /** Informers besides the shared watches. */
-  get informers() {
-    return this.#namespace.informers;
-  }
-
-  /** The rotations of the CAs. */
-  get rotations() {
-    return this.#certificates.rotations;
-  }
-
   async run(signal: AbortSignal): Promise<void> {
     // The absence of a configuration must be published as well, and no event announces it.
     this.controller.add(proxyConfigurationName);
     await this.controller.run(signal);
-    await this.#namespace.close();
+    await this.cache.close();
   }
 
   async #reconcile(signal: AbortSignal): Promise<ReconcileResult | undefined> {
@@ -125,14 +112,14 @@ export class HubController {
     if (object === undefined) {
       log.info('no ManagedProxyConfiguration, nothing to do', { name: proxyConfigurationName });
       state.set(blockedHubState(noConfiguration));
-      await this.#namespace.close();
+      await this.cache.close();
       return undefined;
     }
     const configuration = parseManagedProxyConfiguration(object);
     try {
       const { namespace } = configuration.spec.proxyServer;
-      this.#namespace.follow(namespace);
-      await untilHubRead(this.#namespace, namespace, this.#options.clock, signal);
+      this.cache.follow(namespace);
+      await untilHubRead(this.cache, namespace, this.#options.clock, signal);
     } catch (thrown) {
       if (!signal.aborted) await this.#reportUnreadable(object, describeError(thrown), signal);
       throw thrown;
@@ -140,7 +127,7 @@ export class HubController {
     const plan = planHub({
       configuration,
       settings,
-      objects: this.#namespace.objects,
+      objects: this.cache.objects,
       tlsProfile: watches.tlsProfiles.get(`${namespace}/${tlsProfileName}`),
       freshReplicaKey: this.#replicaKey,
     });
@@ -173,7 +160,7 @@ export class HubController {
     // not wait for a correction.
     const certificates = isDeleted
       ? undefined
-      : await this.#certificates.reconcile(configuration, writer, signal, {
+      : await this.certificates.reconcile(configuration, writer, signal, {
           // Without the names, certificates are renewed with the names that they have.
           names: problems.length === 0 ? hubNames(plan.serverSans) : undefined,
           userServerNames: plan.userServerSans && hubNames(plan.userServerSans),
@@ -185,7 +172,7 @@ export class HubController {
   }
 
   async #apply(object: KubeObject, writer: ObjectWriter): Promise<void> {
-    const live = findSame(this.#namespace.objects, object);
+    const live = findSame(this.cache.objects, object);
     const conflict = nameConflict(live);
     if (conflict === undefined) await writer.apply(object, live);
     else writer.fail(describeRef(refOf(object)), conflict);
@@ -200,10 +187,9 @@ export class HubController {
     const status = nextStatus(object['status'], {
       generation,
       plan,
-      deployment: findObject(this.#namespace.objects, 'Deployment', name, namespace),
-      expiries:
-        certificates?.expiries ?? (await this.#certificates.expiries(configuration, signal)),
-      rotations: this.#certificates.rotations,
+      deployment: findObject(this.cache.objects, 'Deployment', name, namespace),
+      expiries: certificates?.expiries ?? (await this.certificates.expiries(configuration, signal)),
+      rotations: this.certificates.rotations,
       failure: writer.failure,
       nowMs: this.#options.nowMs(),
     });

@@ -107,12 +107,10 @@ function entrypointService(configuration: ManagedProxyConfiguration): KubeObject
  * reach the port for clients of the hub.
  */
 function loadBalancerService(configuration: ManagedProxyConfiguration): KubeObject {
-  const { loadBalancerService: balancer, port: agentsPort } =
-    configuration.spec.proxyServer.entrypoint;
-  const { name, annotations } = balancer;
-  return service('LoadBalancer', hubMeta(configuration, name, { annotations }), [
-    port(agentPortName, agentsPort, brokerPorts.agent),
-  ]);
+  const { entrypoint } = configuration.spec.proxyServer;
+  const { name, annotations } = entrypoint.loadBalancerService;
+  const ports = [port(agentPortName, entrypoint.port, brokerPorts.agent)];
+  return service('LoadBalancer', hubMeta(configuration, name, { annotations }), ports);
 }
 
 function service(type: string, metadata: ObjectMeta, ports: readonly object[]): KubeObject {

@@ -4,6 +4,7 @@ import { formatProblems } from '../api/field-problem.ts';
 import { proxyConfigurationName } from '../api/names.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { HubCertificatesResult } from '../rotation/hub-certificates.ts';
+import type { ControllerContext } from '../runtime/controller-context.ts';
 import { Observable } from '../runtime/observable.ts';
 import { portForwardRole } from './hub-objects.ts';
 import type { HubPlan } from './plan-hub.ts';
@@ -34,6 +35,11 @@ export interface HubState {
    * hub has not been read yet.
    */
   readonly blockedReason: string | undefined;
+}
+
+/** The parts that all controllers share which follow the state of the hub. */
+export interface HubContext extends ControllerContext {
+  readonly state: Observable<HubState>;
 }
 
 /** The newest state of the hub. */

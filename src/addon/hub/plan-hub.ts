@@ -1,8 +1,7 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { FieldProblem } from '../api/field-problem.ts';
-import { hubLabel } from '../api/names.ts';
 import { findObject, findSame } from '../api/objects.ts';
-import { nameConflict } from '../compat/name-conflict.ts';
+import { isMarked, nameConflict } from '../compat/name-conflict.ts';
 import { ownershipPatches } from '../compat/take-ownership.ts';
 import type { RedisSpec } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
@@ -116,8 +115,6 @@ function aloneWithoutRedis(asked: number, replicas: number): readonly FieldProbl
  */
 function unwanted({ configuration, objects }: HubObserved, wanted: readonly KubeObject[]) {
   const { namespace } = configuration.spec.proxyServer;
-  const [[label, value]] = Object.entries(hubLabel) as [[string, string]];
-  const isOurs = ({ metadata }: KubeObject) => metadata.labels?.[label] === value;
   const isTunnelRole = ({ kind, metadata }: KubeObject) =>
     kind === 'Role' && metadata.name === portForwardRoleName && metadata.namespace === namespace;
   const isStale = (object: KubeObject) =>
@@ -127,11 +124,11 @@ function unwanted({ configuration, objects }: HubObserved, wanted: readonly Kube
     // Agents that do not know the new entrypoint yet still use their bindings to this Role. Without
     // bindings it allows nothing.
     !isTunnelRole(object) &&
-    isOurs(object) &&
+    isMarked(object) &&
     object.metadata.ownerReferences?.some(({ uid }) => uid === configuration.uid) === true;
   const upstream = (['RoleBinding', 'Role'] as const)
     .flatMap((kind) => findObject(objects, kind, portForwardRoleName, namespace) ?? [])
-    .filter((object) => object.kind === 'RoleBinding' || !isOurs(object));
+    .filter((object) => object.kind === 'RoleBinding' || !isMarked(object));
   return [...new Set([...objects.filter(isStale), ...upstream])]
     .filter((object) => findSame(wanted, object) === undefined)
     .filter(({ metadata }) => metadata.deletionTimestamp === undefined);
