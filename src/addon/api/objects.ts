@@ -25,17 +25,16 @@ export interface Subject {
 }
 
 const rbac = `${apiGroups.rbac}/v1`;
-const hasNamespace = ({ namespace }: ObjectMeta) => namespace !== undefined;
+const scopeOf = ({ namespace }: ObjectMeta) => (namespace === undefined ? 'Cluster' : '');
 
 /** A Role, or a ClusterRole without a namespace. */
 export function role(metadata: ObjectMeta, rules: Rules): KubeObject {
-  const kind = hasNamespace(metadata) ? 'Role' : 'ClusterRole';
-  return { apiVersion: rbac, kind, metadata, rules };
+  return { apiVersion: rbac, kind: `${scopeOf(metadata)}Role`, metadata, rules };
 }
 
 /** A RoleBinding to a Role, or a ClusterRoleBinding to a ClusterRole without a namespace. */
 export function roleBinding(metadata: ObjectMeta, roleName: string, subject: Subject): KubeObject {
-  const scope = hasNamespace(metadata) ? '' : 'Cluster';
+  const scope = scopeOf(metadata);
   return {
     apiVersion: rbac,
     kind: `${scope}RoleBinding`,

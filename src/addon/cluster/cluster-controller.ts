@@ -81,10 +81,9 @@ export class ClusterController {
     const access = new ObjectWriter(this.#options, 'debug', signal);
     const works = new ObjectWriter(this.#options, 'debug', signal);
     const deploymentConfig = findDeploymentConfig(addon, watches.deploymentConfigs);
-    const reconcile: Reconcile = {
-      ...{ ...this.#options, ...fleet, addon, cluster, deploymentConfig },
-      ...{ access, works, staleAccess: [] },
-    };
+    const owners = { addon, cluster, deploymentConfig };
+    const writers = { access, works, staleAccess: [] };
+    const reconcile: Reconcile = { ...this.#options, ...fleet, ...owners, ...writers };
     const accessOutcome = await this.#reconcileAccess(reconcile);
     const manifests = await this.#reconcileWorks(reconcile);
     await this.#removeStaleAccess(reconcile, manifests);

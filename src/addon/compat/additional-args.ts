@@ -1,4 +1,4 @@
-import { nearMiss } from '../../base/options/option-problems.ts';
+import { didYouMean } from '../../base/options/option-problems.ts';
 import { processTable } from '../../base/options/process-options.ts';
 import { valueAmong } from '../../base/options/read-options.ts';
 import type { FieldProblem, TextCheck } from '../api/field-problem.ts';
@@ -107,8 +107,7 @@ function take(
   const refuse = (sentence: string) => read.problems.push({ field, sentence });
   if (rule === undefined) {
     const known = Object.keys(rules).map((name) => `--${name}`);
-    const near = nearMiss(`--${name}`, known);
-    refuse(`--${name} is unknown${near === undefined ? ', remove it' : `, did you mean ${near}?`}`);
+    refuse(`--${name} is unknown${didYouMean(`--${name}`, known) || ', remove it'}`);
     return;
   }
   const problem = rule.kind === 'refused' ? undefined : rule.check?.(value);

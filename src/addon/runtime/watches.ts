@@ -1,13 +1,6 @@
 import { Informer, type InformerOptions } from '../../kube/controllers/informer.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import {
-  type ConfigReferent,
-  type ConfigState,
-  isSameKind,
-  parseConfigReference,
-  parseConfigReferent,
-} from '../api/config-reference.ts';
-import { fields, items } from '../api/fields.ts';
+import { type ConfigReferent, type ConfigState, isSameKind } from '../api/config-reference.ts';
 import { parseManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { parseManagedCluster } from '../api/managed-cluster.ts';
 import {
@@ -122,12 +115,11 @@ export function ownersOf({ clusters, addOns }: Pick<Watches, 'clusters' | 'addOn
  * `namespace/name` of the configurations of an addon object, in its spec or selected by OCM in its
  * status.
  */
-function deploymentConfigsOf({ spec, status }: KubeObject): readonly string[] {
-  const own = items(fields(spec)['configs']).map(parseConfigReferent);
-  const references = items(fields(status)['configReferences']);
-  const desired = references.flatMap((item) => parseConfigReference(item).desired ?? []);
-  const configs = [...own, ...desired].filter(({ resource }) => resource === deploymentConfigs);
-  return [...new Set(configs.map(({ namespace, name }) => `${namespace}/${name}`))];
+function deploymentConfigsOf(object: KubeObject): readonly string[] {
+  const { configs, configReferences } = parseManagedClusterAddOn(object);
+  const desired = configReferences.flatMap((reference) => reference.desired ?? []);
+  const all = [...configs, ...desired].filter((one) =>
+    isSameKind(one, configKinds.deploymentConfig),
+  );
+  return [...new Set(all.map(({ namespace, name }) => `${namespace}/${name}`))];
 }
-
-const { resource: deploymentConfigs } = configKinds.deploymentConfig;
