@@ -6,7 +6,7 @@ import {
 } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { findDeploymentConfig, installNamespaceOf } from '../api/addon-deployment-config.ts';
-import { agentRegistrations } from '../api/agent-identity.ts';
+import { agentRegistrations, organizationalUnitOf } from '../api/agent-identity.ts';
 import { isTrue } from '../api/condition.ts';
 import type { Fields } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
@@ -89,7 +89,7 @@ export class ClusterController {
     await this.#removeStaleAccess(reconcile, manifests);
     const patch = addOnStatusPatch({
       addon,
-      registrations: agentRegistrations(name, agentSigner.organizationalUnit),
+      registrations: agentRegistrations(name, organizationalUnitOf(agentSigner.certPem)),
       installNamespace: installNamespaceOf(deploymentConfig, this.#options.agentInstallNamespace),
       findConfig: watches.findConfig,
       access: accessOutcome,

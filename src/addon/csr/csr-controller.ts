@@ -1,7 +1,7 @@
 import { agentSignerName } from '../../base/names/agent-subject.ts';
 import { type Controller, keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
 import { keyOf } from '../../kube/client/kube-ref.ts';
-import { agentRegistrations } from '../api/agent-identity.ts';
+import { agentRegistrations, organizationalUnitOf } from '../api/agent-identity.ts';
 import {
   type CertificateSigningRequest,
   parseCertificateSigningRequest,
@@ -70,15 +70,18 @@ export class CsrController {
   async #reconcile(key: string, signal: AbortSignal): Promise<undefined> {
     const { api, watches, state } = this.#options;
     const object = watches.requests.get(key);
-    const signer = state.value.agentSigner;
-    if (object === undefined || signer === undefined) return;
+    const authority = state.value.agentSigner;
+    if (object === undefined || authority === undefined) return;
     const csr = parseCertificateSigningRequest(object);
     const name = labelledCluster(csr);
     if (name === undefined || !isOpen(csr)) return;
     const reconcile: Reconcile = {
-      ...{ csr, name, signal, authority: signer.authority },
+      csr,
+      name,
+      signal,
+      authority,
       ...ownersOf(watches, name),
-      registrations: agentRegistrations(name, signer.organizationalUnit),
+      registrations: agentRegistrations(name, organizationalUnitOf(authority.certPem)),
       patch: (status, subresource) => patchStatus(api, object, status, signal, subresource),
     };
     if (csr.conditions.length === 0) await this.#decide(reconcile);

@@ -37,7 +37,8 @@ import {
   unreadHub,
 } from './hub-state.ts';
 import { nextStatus } from './hub-status.ts';
-import { type HubPlan, type HubSettings, planHub } from './plan-hub.ts';
+import type { HubSettings } from './broker-args.ts';
+import { type HubPlan, planHub } from './plan-hub.ts';
 
 export interface HubControllerOptions extends HubContext, Omit<HubCertificatesOptions, 'laggards'> {
   readonly settings: HubSettings;

@@ -15,9 +15,6 @@ export interface HubInput extends Omit<BrokerInput, 'tls'> {
   readonly tls: TlsProfile | undefined;
   /** The Secret with the key by which replicas recognize each other. */
   readonly key: KubeObject;
-  readonly enableNetworkPolicies: boolean;
-  /** Ports of kube-apiservers that NetworkPolicies allow. Empty: every TCP port. */
-  readonly apiServerPorts: readonly number[];
 }
 
 /** The objects of the hub, in the order in which they depend on each other. */

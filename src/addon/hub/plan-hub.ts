@@ -3,25 +3,13 @@ import type { FieldProblem } from '../api/field-problem.ts';
 import { findObject, findSame } from '../api/objects.ts';
 import { isMarked, nameConflict } from '../compat/name-conflict.ts';
 import { ownershipPatches } from '../compat/take-ownership.ts';
-import type { RedisSpec } from '../configuration/spec.ts';
+import type { HubSettings } from './broker-args.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { brokerRedis, enrolmentKeys, replicaKeySecret } from './hub-secrets.ts';
 import { resolveEntrypoint, serverSans } from './entrypoint.ts';
-import { type HubInput, hubObjects, portForwardRoleName } from './hub-objects.ts';
+import { hubObjects, portForwardRoleName } from './hub-objects.ts';
 import { readTlsProfile } from './tls-profile.ts';
-import { servesUsers, type UserServerSettings, userServerSans } from './user-server.ts';
-
-/** The options of the addon manager for the hub. */
-export interface HubSettings
-  extends
-    UserServerSettings,
-    Pick<
-      HubInput,
-      'imagePullPolicy' | 'imagePullSecrets' | 'enableNetworkPolicies' | 'apiServerPorts'
-    > {
-  /** The Redis for a configuration without one. */
-  readonly redis: RedisSpec | undefined;
-}
+import { servesUsers, userServerSans } from './user-server.ts';
 
 export interface HubObserved {
   readonly configuration: ManagedProxyConfiguration;
