@@ -23,7 +23,7 @@ export function makeControllers(parts: AddonContext, options: AddonOptions, addo
   const state = observableHubState();
   const applier = new Applier(parts.api, parts.clock);
   const common = { ...parts, ...options, watches, state, applier };
-  const hub = new HubController({ ...common, signerNamespace, settings: options });
+  const hub = new HubController({ ...common, signerNamespace });
   const requests = new CsrController(common);
   const hasProfiles = options.features.has('ClusterProfile');
   const withCaches = [

@@ -16,19 +16,14 @@ export interface Condition {
 /**
  * A condition as a controller states it. `lastTransitionTime` follows from the condition before.
  */
-export type ConditionNow = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
+export type ConditionNow = Readonly<ReturnType<typeof condition>>;
 
 /** A condition, or the type of a condition to remove. */
 export type WantedCondition = ConditionNow | Pick<Condition, 'type'>;
 
 /** A condition that is true or false. */
-export function condition(
-  type: string,
-  isTrue: boolean,
-  reason: string,
-  message: string,
-): ConditionNow {
-  return { type, status: isTrue ? 'True' : 'False', reason, message };
+export function condition(type: string, isTrue: boolean, reason: string, message: string) {
+  return { type, status: isTrue ? 'True' : 'False', reason, message } as const;
 }
 
 /** The conditions in the status of an object. */

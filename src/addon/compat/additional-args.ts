@@ -57,10 +57,7 @@ export function readAdditionalArgs(args: readonly string[], rules: FlagRules, fi
  * Takes the flags that have a rule out of a command line. `rest` holds the other arguments, for the
  * program itself. In problems, the field is the flag.
  */
-export function takeFlags(
-  argv: readonly string[],
-  rules: FlagRules,
-): AdditionalArgs & { readonly rest: readonly string[] } {
+export function takeFlags(argv: readonly string[], rules: FlagRules) {
   const read = nothingRead();
   const rest: string[] = [];
   for (const { at, end, flag } of goFlags(argv)) {

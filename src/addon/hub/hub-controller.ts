@@ -24,7 +24,6 @@ import {
   type HubCertificatesResult,
 } from '../rotation/hub-certificates.ts';
 import { hubNames } from '../rotation/leaf-plan.ts';
-import { rotationLaggards } from '../rotation/rotation-laggards.ts';
 import { addonController, patchStatus } from '../runtime/controller-context.ts';
 import { ObjectWriter, resultOf } from '../runtime/object-writer.ts';
 import { NamespaceCache } from '../runtime/namespace-cache.ts';
@@ -40,8 +39,7 @@ import { nextStatus } from './hub-status.ts';
 import type { HubSettings } from './broker-args.ts';
 import { type HubPlan, planHub } from './plan-hub.ts';
 
-export interface HubControllerOptions extends HubContext, Omit<HubCertificatesOptions, 'laggards'> {
-  readonly settings: HubSettings;
+export interface HubControllerOptions extends HubContext, HubCertificatesOptions, HubSettings {
   /** The namespace of the addon manager. */
   readonly namespace: string;
   /** Overrides the image of agents in the configuration. */
@@ -80,17 +78,14 @@ export class HubController {
   readonly controller: Controller;
 
   constructor(options: HubControllerOptions) {
-    const { watches, clock, nowMs } = options;
+    const { api, clock, watches } = options;
     const { configurations, tlsProfiles, signers } = watches;
     const log = options.log.child({ controller: 'hub' });
     this.#options = { ...options, log };
     const onChange = () => this.controller.add(proxyConfigurationName);
-    this.cache = new NamespaceCache({
-      ...{ api: options.api, clock, log: options.log, onChange },
-      collectionsOf: hubCollections,
-    });
-    const laggards = rotationLaggards(watches, nowMs);
-    this.certificates = new HubCertificates({ ...this.#options, laggards });
+    const collectionsOf = hubCollections;
+    this.cache = new NamespaceCache({ api, clock, log: options.log, onChange, collectionsOf });
+    this.certificates = new HubCertificates(this.#options);
     const always = () => [proxyConfigurationName];
     this.controller = addonController(options, {
       name: 'hub',
@@ -108,7 +103,7 @@ export class HubController {
   }
 
   async #reconcile(signal: AbortSignal): Promise<ReconcileResult | undefined> {
-    const { watches, settings, namespace, log, state, agentImage } = this.#options;
+    const { watches, namespace, log, state, agentImage } = this.#options;
     const object = watches.configurations.get(proxyConfigurationName);
     if (object === undefined) {
       log.info('no ManagedProxyConfiguration, nothing to do', { name: proxyConfigurationName });
@@ -127,7 +122,7 @@ export class HubController {
     }
     const plan = planHub({
       configuration,
-      settings,
+      settings: this.#options,
       objects: this.cache.objects,
       tlsProfile: watches.tlsProfiles.get(`${namespace}/${tlsProfileName}`),
       freshReplicaKey: this.#replicaKey,

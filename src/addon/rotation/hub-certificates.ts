@@ -13,18 +13,17 @@ import {
   defaultSecretNames,
   type LeafName,
   leafNames,
-  type RotationLaggards,
   type ObservedCertificates,
   planCertificates,
   type SecretNames,
 } from './plan-certificates.ts';
+import { rotationLaggards } from './rotation-laggards.ts';
 import { noRotations, type RotationsSeen, formatClusters } from './rotation-status.ts';
 import { textIn } from './secret.ts';
 
 export interface HubCertificatesOptions extends ControllerContext {
   readonly signerNamespace: string;
   readonly signerSecretName: string;
-  readonly laggards: RotationLaggards;
 }
 
 /**
@@ -72,7 +71,7 @@ export class HubCertificates {
     signal: AbortSignal,
     basis: Pick<CertificatesSpec, 'names' | 'userServerNames' | 'paused'>,
   ) {
-    const { signerNamespace, signerSecretName, nowMs, laggards } = this.#options;
+    const { signerNamespace, signerSecretName, nowMs, watches } = this.#options;
     const secretNames = secretNamesOf(configuration, signerSecretName);
     const found = await this.#observe(configuration, signal);
     const observed = basis.names === undefined ? withoutForeign(found) : found;
@@ -84,7 +83,7 @@ export class HubCertificates {
       hubNamespace: configuration.spec.proxyServer.namespace,
       secretNames,
       metadata: { labels, ownerReferences },
-      laggards,
+      laggards: rotationLaggards(watches, nowMs),
     });
     for (const { secret, sentence } of plan.problems) writer.fail(`Secret ${secret}`, sentence);
     const live = Object.values(observed).filter((secret) => secret !== undefined);
