@@ -105,7 +105,8 @@ class Addon implements AsyncDisposable {
     { log, clock = systemClock, wallClock = () => new Date() }: AddonParts,
   ) {
     this.#options = options;
-    this.#context = { api, clock, wallClock, log: log.child({ identity: options.identity }) };
+    const nowMs = () => wallClock().getTime();
+    this.#context = { api, clock, nowMs, log: log.child({ identity: options.identity }) };
   }
 
   /** Whether this process holds the lease and runs the controllers. Other replicas wait. */

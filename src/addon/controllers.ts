@@ -23,33 +23,34 @@ export function makeControllers(parts: AddonContext, options: AddonOptions, addo
   const state = observableHubState();
   const applier = new Applier(parts.api, parts.clock);
   const common = { ...parts, ...options, watches, state, applier };
-  const hub = new HubController({ ...common, signerNamespace, settings: options });
+  const hub = new HubController({ ...common, signerNamespace });
   const requests = new CsrController(common);
+  const hasProfiles = options.features.has('ClusterProfile');
+  const withCaches = [
+    hub,
+    new ClusterSettingsController(common),
+    ...(hasProfiles ? [new ClusterProfileController(common)] : []),
+  ];
   const others = [
     new ClusterController(common).controller,
     requests.controller,
     managementAddOnController(common),
   ];
-  const settings = new ClusterSettingsController(common);
-  const profiles = options.features.has('ClusterProfile')
-    ? [new ClusterProfileController(common)]
-    : [];
   return {
     /** For metrics. */
     get numbers() {
       return {
         clusters: watches.addOns.size,
-        controllers: [hub, settings, ...profiles]
-          .map(({ controller }) => controller)
-          .concat(others)
-          .map(({ status }) => status),
+        controllers: [...withCaches.map(({ controller }) => controller), ...others].map(
+          ({ status }) => status,
+        ),
         requests: requests.counts,
-        rotations: hub.rotations,
+        rotations: hub.certificates.rotations,
       };
     },
     /** Why the controllers do not work yet: objects that have not been read. */
     get unready(): string | undefined {
-      const informers = [...watches.all, ...hub.informers];
+      const informers = [...watches.all, ...hub.cache.informers];
       const unread = informers.filter(({ hasSynced }) => !hasSynced);
       if (unread.length === 0) return undefined;
       const problems = unread.flatMap(({ problem }) => problem ?? []);
@@ -57,9 +58,7 @@ export function makeControllers(parts: AddonContext, options: AddonOptions, addo
     },
     /** Works until `signal` aborts, and ends when all reconciles have ended. It can run once. */
     async run(signal: AbortSignal): Promise<void> {
-      await Promise.all(
-        [watches, hub, settings, ...profiles, ...others].map((part) => part.run(signal)),
-      );
+      await Promise.all([...watches.all, ...withCaches, ...others].map((part) => part.run(signal)));
     },
   };
 }

@@ -16,19 +16,14 @@ export interface Condition {
 /**
  * A condition as a controller states it. `lastTransitionTime` follows from the condition before.
  */
-export type ConditionNow = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
+export type ConditionNow = Readonly<ReturnType<typeof condition>>;
 
 /** A condition, or the type of a condition to remove. */
 export type WantedCondition = ConditionNow | Pick<Condition, 'type'>;
 
 /** A condition that is true or false. */
-export function condition(
-  type: string,
-  isTrue: boolean,
-  reason: string,
-  message: string,
-): ConditionNow {
-  return { type, status: isTrue ? 'True' : 'False', reason, message };
+export function condition(type: string, isTrue: boolean, reason: string, message: string) {
+  return { type, status: isTrue ? 'True' : 'False', reason, message } as const;
 }
 
 /** The conditions in the status of an object. */
@@ -54,28 +49,23 @@ export function withConditions(
   wanted: readonly WantedCondition[],
   nowMs: number,
 ): readonly Condition[] {
-  return wanted.reduce((list, now) => {
-    if ('reason' in now) return withCondition(list, now, nowMs);
-    return list.filter(({ type }) => type !== now.type);
-  }, conditions);
-}
-
-function withCondition(conditions: readonly Condition[], now: ConditionNow, nowMs: number) {
-  const before = findCondition(conditions, now.type);
-  const message = shortened(now.message);
-  const lastTransitionTime =
-    before?.status === now.status ? before.lastTransitionTime : kubeTime(nowMs);
-  const after: Condition = { ...before, ...now, message, lastTransitionTime };
-  if (before === undefined) return [...conditions, after];
-  return conditions.map((condition) => (condition === before ? after : condition));
+  const byType = new Map(conditions.map((condition) => [condition.type, condition]));
+  for (const now of wanted) {
+    const before = byType.get(now.type);
+    const isSame = 'reason' in now && before?.status === now.status;
+    const lastTransitionTime = isSame ? before.lastTransitionTime : kubeTime(nowMs);
+    if ('reason' in now) byType.set(now.type, { ...before, ...shortened(now), lastTransitionTime });
+    else byType.delete(now.type);
+  }
+  return [...byType.values()];
 }
 
 /** The API server refuses longer messages (32,768 characters). */
 const maxMessageLength = 32_768;
 
-function shortened(message: string): string {
-  const isShort = message.length <= maxMessageLength;
-  return isShort ? message : `${message.slice(0, maxMessageLength - 1)}…`;
+function shortened(now: ConditionNow): ConditionNow {
+  if (now.message.length <= maxMessageLength) return now;
+  return { ...now, message: `${now.message.slice(0, maxMessageLength - 1)}…` };
 }
 
 /** A time as Kubernetes writes it: RFC 3339 in whole seconds. */

@@ -1,14 +1,11 @@
 import { type Fields, fields, items, text } from './fields.ts';
 import { configKinds } from './names.ts';
 
-/** A kind of configuration. */
-export interface ConfigKind {
-  readonly group: string;
-  readonly resource: string;
-}
-
 /** A configuration. The namespace of a cluster-scoped one is empty. */
 export type ConfigReferent = Readonly<ReturnType<typeof parseConfigReferent>>;
+
+/** A kind of configuration. */
+export type ConfigKind = Pick<ConfigReferent, 'group' | 'resource'>;
 
 /**
  * An entry of `status.configReferences`: a configuration that OCM's addon manager selected for this

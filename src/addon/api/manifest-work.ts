@@ -8,22 +8,23 @@ import { contentHash } from './spec-hash.ts';
 export type ManifestWorkState = Readonly<ReturnType<typeof parseManifestWork>>;
 
 export function parseManifestWork({ metadata, status }: KubeObject) {
-  const resourceStatus = fields(fields(status).resourceStatus);
-  const conditions = parseConditions(fields(status).conditions);
-  const applied = findCondition(conditions, 'Applied');
+  const { conditions, resourceStatus } = fields(status);
+  const appliedIn = (list: unknown) => findCondition(parseConditions(list), 'Applied');
+  const applied = appliedIn(conditions);
   return {
     namespace: metadata.namespace ?? '',
     name: metadata.name,
+    /** The condition Applied. */
+    applied,
     /** The cluster has the newest generation. */
     isApplied: applied?.status === 'True' && applied.observedGeneration === metadata.generation,
-    conditions,
-    manifests: items(resourceStatus.manifests).map((manifest) => {
+    manifests: items(fields(resourceStatus).manifests).map((manifest) => {
       const { kind, namespace, name } = fields(manifest.resourceMeta);
       const path = text(namespace) === '' ? text(name) : `${text(namespace)}/${text(name)}`;
       return {
         /** `Deployment ns/name` */
         object: `${text(kind)} ${path}`,
-        conditions: parseConditions(manifest.conditions),
+        applied: appliedIn(manifest.conditions),
       };
     }),
   };

@@ -25,17 +25,16 @@ export interface Subject {
 }
 
 const rbac = `${apiGroups.rbac}/v1`;
-const hasNamespace = ({ namespace }: ObjectMeta) => namespace !== undefined;
+const scopeOf = ({ namespace }: ObjectMeta) => (namespace === undefined ? 'Cluster' : '');
 
 /** A Role, or a ClusterRole without a namespace. */
 export function role(metadata: ObjectMeta, rules: Rules): KubeObject {
-  const kind = hasNamespace(metadata) ? 'Role' : 'ClusterRole';
-  return { apiVersion: rbac, kind, metadata, rules };
+  return { apiVersion: rbac, kind: `${scopeOf(metadata)}Role`, metadata, rules };
 }
 
 /** A RoleBinding to a Role, or a ClusterRoleBinding to a ClusterRole without a namespace. */
 export function roleBinding(metadata: ObjectMeta, roleName: string, subject: Subject): KubeObject {
-  const scope = hasNamespace(metadata) ? '' : 'Cluster';
+  const scope = scopeOf(metadata);
   return {
     apiVersion: rbac,
     kind: `${scope}RoleBinding`,
@@ -79,58 +78,38 @@ export function secret(
 }
 
 /**
- * A Deployment that starts a new pod before it stops an old one, so that a new tunnel is ready
- * before the old one closes.
+ * The spec of a Deployment that starts a new pod before it stops an old one, so that a new tunnel
+ * is ready before the old one closes.
  */
-export function deployment(
-  metadata: ObjectMeta,
-  podLabels: Readonly<Record<string, string>>,
-  replicas: number,
-  template: object,
-): KubeObject & { readonly spec: object } {
+export function deploymentSpec(replicas: number, labels: object, pod: object, marks?: object) {
   return {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
-    metadata,
-    spec: {
-      replicas,
-      selector: { matchLabels: podLabels },
-      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
-      template,
-    },
+    replicas,
+    selector: { matchLabels: labels },
+    strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+    template: { metadata: { labels, ...(marks && { annotations: marks }) }, spec: pod },
   };
 }
 
-/** Settings of every pod: no root, and the Secrets for its image. */
-export function podSettings(imagePullSecrets: readonly string[]): object {
+/** Files of a volume that a container reads. The source is a Secret or a ConfigMap. */
+export type FileMount = readonly [name: string, mountPath: string, source: object];
+
+/** The spec of a pod with one container, which is not root and reads files. */
+export function podSpec(
+  container: object,
+  mounts: readonly FileMount[],
+  imagePullSecrets: readonly string[],
+) {
+  const volumeMounts = mounts.map(([name, mountPath]) => ({ name, mountPath, readOnly: true }));
   const secrets = imagePullSecrets.map((name) => ({ name }));
   return {
     ...(secrets.length > 0 && { imagePullSecrets: secrets }),
     securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+    containers: [{ ...container, securityContext: containerSecurity, volumeMounts }],
+    volumes: mounts.map(([name, , source]) => ({ name, ...source })),
   };
 }
 
-/** A Secret, or one key of it, that a container reads as files. */
-export interface SecretMount {
-  readonly name: string;
-  readonly mountPath: string;
-  readonly secretName: string;
-  readonly key?: string;
-}
-
-/** The volumes of a pod, and the places where its container has them. */
-export function secretMounts(mounts: readonly SecretMount[]) {
-  return {
-    volumes: mounts.map(({ name, secretName, key }) => ({
-      name,
-      secret: { secretName, ...(key !== undefined && { items: [{ key, path: key }] }) },
-    })),
-    volumeMounts: mounts.map(({ name, mountPath }) => ({ name, mountPath, readOnly: true })),
-  };
-}
-
-/** The security context of every container. */
-export const containerSecurity = {
+const containerSecurity = {
   allowPrivilegeEscalation: false,
   capabilities: { drop: ['ALL'] },
   privileged: false,

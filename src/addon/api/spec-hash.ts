@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 
+/** Each configuration is hashed once for all clusters. */
+const knownHashes = new WeakMap<KubeObject, string>();
+
 /**
  * The hash of a configuration as OCM writes it into `desiredConfig.specHash`: hex sha256 of the
  * JSON of everything but apiVersion, kind, metadata and status. OCM compares these texts, so every
@@ -10,7 +13,9 @@ import type { KubeObject } from '../../kube/client/kube-object.ts';
  */
 export function specHash(object: KubeObject): string {
   const { apiVersion: _, kind: _kind, metadata: _metadata, status: _status, ...config } = object;
-  return createHash('sha256').update(goJson(config)).digest('hex');
+  const hash = knownHashes.get(object) ?? contentHash(config);
+  knownHashes.set(object, hash);
+  return hash;
 }
 
 /** The hex sha256 of a JSON value. It does not depend on the order of keys. */

@@ -1,11 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import {
-  type ConditionNow,
-  condition,
-  findCondition,
-  isTrue,
-  withConditions,
-} from '../api/condition.ts';
+import { type ConditionNow, condition, findCondition, withConditions } from '../api/condition.ts';
 import { type ConfigLookup, isSameConfig, mappedReferences } from '../api/config-reference.ts';
 import { type Fields, fields, items } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
@@ -105,7 +99,7 @@ function manifestApplied({ conditions }: ManagedClusterAddOn, outcome: Manifests
   if (failures.length > 0) {
     return [condition(type, false, 'AddonManifestAppliedFailed', failures.join('; '))];
   }
-  if (works.length > 0 && works.every((work) => isTrue(work.conditions, 'Applied'))) {
+  if (works.length > 0 && works.every(({ applied }) => applied?.status === 'True')) {
     const message = ['manifests of addon are applied successfully', ...notices].join('; ');
     return [condition(type, true, 'AddonManifestApplied', message)];
   }
@@ -114,15 +108,12 @@ function manifestApplied({ conditions }: ManagedClusterAddOn, outcome: Manifests
   return findCondition(conditions, type)?.status === 'False' ? [{ type }] : [];
 }
 
-function failuresOf({ namespace, name, conditions, manifests }: ManifestWorkState): string[] {
-  const applied = findCondition(conditions, 'Applied');
+function failuresOf({ namespace, name, applied, manifests }: ManifestWorkState): string[] {
   if (applied?.status !== 'False') return [];
   const where = `ManifestWork ${namespace}/${name}`;
-  const failed = manifests.flatMap(({ object, conditions }) => {
-    const found = findCondition(conditions, 'Applied');
-    return found?.status === 'False'
-      ? [`${where}: the work agent could not apply ${object}: ${found.message}`]
-      : [];
+  const failed = manifests.flatMap(({ object, applied }) => {
+    if (applied?.status !== 'False') return [];
+    return [`${where}: the work agent could not apply ${object}: ${applied.message}`];
   });
   if (failed.length > 0) return failed;
   return [`${where}: the work agent could not apply it: ${applied.message}`];
@@ -130,12 +121,8 @@ function failuresOf({ namespace, name, conditions, manifests }: ManifestWorkStat
 
 /** In any order. */
 function nextSupportedConfigs(before: unknown): unknown {
-  const supported = [configKinds.proxyConfiguration, configKinds.deploymentConfig];
-  const present = items(before);
-  const isSame =
-    present.length === supported.length &&
-    supported.every((kind) => present.some((item) => isDeepStrictEqual(item, kind)));
-  return isSame ? before : supported;
+  const supported = Object.values(configKinds);
+  return isDeepStrictEqual(new Set(items(before)), new Set(supported)) ? before : supported;
 }
 
 function nextRegistrationList({ addon, registrations }: AddOnStatusInput): unknown {

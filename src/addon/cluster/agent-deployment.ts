@@ -2,7 +2,7 @@ import { formatHostPort } from '../../base/net/host-port.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { agentSecrets } from '../api/agent-identity.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
-import { containerSecurity, deployment, podSettings, secretMounts } from '../api/objects.ts';
+import { deploymentSpec, type FileMount, podSpec } from '../api/objects.ts';
 import { contentHash } from '../api/spec-hash.ts';
 import {
   agentCaSecret,
@@ -25,11 +25,13 @@ const exitGraceSeconds = 10;
  * Secrets that the agent reads, by the names of their volumes. The agent reads the files again when
  * they change.
  */
-const { volumes, volumeMounts } = secretMounts([
-  { name: 'ca', secretName: agentCaSecret, mountPath: '/etc/ca' },
-  { name: 'hub', secretName: agentSecrets.certificate, mountPath: '/etc/tls' },
-  { name: 'hub-kubeconfig', secretName: agentSecrets.hubKubeconfig, mountPath: '/etc/kubeconfig' },
-]);
+const secretMounts: readonly FileMount[] = [
+  ['ca', '/etc/ca', { secret: { secretName: agentCaSecret } }],
+  ['hub', '/etc/tls', { secret: { secretName: agentSecrets.certificate } }],
+  ['hub-kubeconfig', '/etc/kubeconfig', { secret: { secretName: agentSecrets.hubKubeconfig } }],
+];
+
+const serviceCaPath = '/additional-service-ca';
 
 /**
  * The Deployment of the agent.
@@ -39,26 +41,21 @@ const { volumes, volumeMounts } = secretMounts([
  * the hub. The template has a hash of the pod spec instead.
  */
 export function agentDeployment(values: AgentValues): KubeObject {
-  const spec = podSpec(values);
+  const pod = agentPod(values);
   const metadata = {
     name: values.deploymentName,
     namespace: values.installNamespace,
     labels: agentPodLabels,
     annotations: { [annotations.configurationGeneration]: String(values.generation) },
   };
-  return deployment(metadata, agentPodLabels, values.replicas, {
-    metadata: {
-      labels: agentPodLabels,
-      annotations: {
-        [annotations.workloadManagement]: '{"effect": "PreferredDuringScheduling"}',
-        [annotations.renderedHash]: contentHash(spec).slice(0, 16),
-      },
-    },
-    spec,
+  const spec = deploymentSpec(values.replicas, agentPodLabels, pod, {
+    [annotations.workloadManagement]: '{"effect": "PreferredDuringScheduling"}',
+    [annotations.renderedHash]: contentHash(pod).slice(0, 16),
   });
+  return { apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec };
 }
 
-function podSpec(values: AgentValues): object {
+function agentPod(values: AgentValues): object {
   const { imagePullSecrets, nodeSelector, tolerations } = values;
   const podAffinityTerm = {
     topologyKey: 'kubernetes.io/hostname',
@@ -67,7 +64,7 @@ function podSpec(values: AgentValues): object {
   return {
     serviceAccountName: agentServiceAccount,
     terminationGracePeriodSeconds: Math.ceil(values.drainTimeoutMs / 1000) + exitGraceSeconds,
-    ...podSettings(imagePullSecrets),
+    ...podSpec(container(values), mountsOf(values), imagePullSecrets),
     ...(Object.keys(nodeSelector).length > 0 && { nodeSelector }),
     ...(tolerations.length > 0 && { tolerations }),
     affinity: {
@@ -75,24 +72,15 @@ function podSpec(values: AgentValues): object {
         preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 100, podAffinityTerm }],
       },
     },
-    ...mounted(values),
   };
 }
 
-/** The container and its volumes. */
-function mounted(values: AgentValues) {
-  const { serviceCaConfigMap: name } = values;
-  if (name === undefined) return { containers: [{ ...container(values), volumeMounts }], volumes };
+function mountsOf({ serviceCaConfigMap: name }: AgentValues): readonly FileMount[] {
+  if (name === undefined) return secretMounts;
   // As in Cluster Proxy, the agent starts without the ConfigMap.
-  const volume = { name: 'additional-service-ca', configMap: { name, optional: true } };
-  const mount = { name: volume.name, mountPath: serviceCaPath, readOnly: true };
-  return {
-    containers: [{ ...container(values), volumeMounts: [...volumeMounts, mount] }],
-    volumes: [...volumes, volume],
-  };
+  const configMap = { name, optional: true };
+  return [...secretMounts, ['additional-service-ca', serviceCaPath, { configMap }]];
 }
-
-const serviceCaPath = '/additional-service-ca';
 
 function container(values: AgentValues): object {
   const probe = (path: string) => ({
@@ -116,7 +104,6 @@ function container(values: AgentValues): object {
     livenessProbe: { ...probe('/healthz'), initialDelaySeconds: 10 },
     readinessProbe: { ...probe('/readyz'), periodSeconds: 5 },
     resources: values.resources,
-    securityContext: containerSecurity,
   };
 }
 

@@ -54,15 +54,10 @@ function clusterMirrors(sources: AgentSources): readonly ImageMirror[] {
  * matches any registry.
  */
 function throughMirrors(image: string, mirrors: readonly ImageMirror[]): string {
-  const prefixes = mirrors.map((one) => ({
-    source: one.source.replace(/\/$/, ''),
-    mirror: one.mirror.replace(/\/$/, ''),
-  }));
-  const matching = prefixes.findLast(
-    ({ source, mirror }) => mirror !== '' && image.startsWith(source),
-  );
-  if (matching === undefined) return image;
-  const { source, mirror } = matching;
+  const bare = (registry: string) => registry.replace(/\/$/, '');
+  const found = mirrors.findLast((one) => bare(one.mirror) && image.startsWith(bare(one.source)));
+  if (found === undefined) return image;
+  const [source, mirror] = [bare(found.source), bare(found.mirror)];
   if (source === '') return `${mirror}/${image.slice(image.lastIndexOf('/') + 1)}`;
   return `${mirror}${image.slice(source.length)}`;
 }

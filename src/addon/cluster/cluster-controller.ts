@@ -6,20 +6,18 @@ import {
 } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { findDeploymentConfig, installNamespaceOf } from '../api/addon-deployment-config.ts';
-import { agentRegistrations } from '../api/agent-identity.ts';
+import { agentRegistrations, organizationalUnitOf } from '../api/agent-identity.ts';
 import { isTrue } from '../api/condition.ts';
 import type { Fields } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
-import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { isDeployWork, parseManifestWork } from '../api/manifest-work.ts';
 import { addonName, labels } from '../api/names.ts';
 import { findObject, findSame } from '../api/objects.ts';
-import type { FleetState, HubState } from '../hub/hub-state.ts';
-import { unseenMs } from '../runtime/applier.ts';
-import { addonController, type ControllerContext } from '../runtime/controller-context.ts';
-import { ObjectWriter, throwFailures } from '../runtime/object-writer.ts';
+import type { FleetState, HubContext } from '../hub/hub-state.ts';
+import { addonController } from '../runtime/controller-context.ts';
+import { ObjectWriter, resultOf, throwFailures } from '../runtime/object-writer.ts';
 import { isSameButVersion } from '../runtime/cached-object.ts';
-import { keysOnChange, type Observable } from '../runtime/observable.ts';
+import { keysOnChange } from '../runtime/observable.ts';
 import { byCluster, byDeploymentConfig, ownersOf } from '../runtime/watches.ts';
 import {
   type AccessOutcome,
@@ -27,21 +25,16 @@ import {
   blockedStatusPatch,
   type ManifestsOutcome,
 } from './addon-status.ts';
-import type { AgentOptions } from './agent-values.ts';
+import type { AgentInput, AgentOptions } from './agent-values.ts';
 import { managementAddOnProblems } from './management-addon.ts';
 import { planHubAccess } from './hub-access.ts';
 import { renderAgent } from './render-agent.ts';
 import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
 
-export interface ClusterControllerOptions extends ControllerContext, AgentOptions {
-  readonly state: Observable<HubState>;
-}
+export type ClusterControllerOptions = HubContext & AgentOptions;
 
 /** The reconcile of one cluster. */
-interface Reconcile {
-  readonly addon: ManagedClusterAddOn;
-  readonly cluster: ManagedCluster;
-  readonly fleet: FleetState;
+interface Reconcile extends AgentInput, FleetState {
   /** For the rights on the hub. */
   readonly access: ObjectWriter;
   /** For ManifestWorks. */
@@ -85,29 +78,26 @@ export class ClusterController {
       if (blockedReason !== undefined) await this.#writeBlocked(addon, blockedReason, signal);
       return undefined;
     }
-    const access = this.#writer(signal);
-    const works = this.#writer(signal);
-    const reconcile: Reconcile = { addon, cluster, fleet, access, works, staleAccess: [] };
+    const access = new ObjectWriter(this.#options, 'debug', signal);
+    const works = new ObjectWriter(this.#options, 'debug', signal);
+    const deploymentConfig = findDeploymentConfig(addon, watches.deploymentConfigs);
+    const owners = { addon, cluster, deploymentConfig };
+    const writers = { access, works, staleAccess: [] };
+    const reconcile: Reconcile = { ...this.#options, ...fleet, ...owners, ...writers };
     const accessOutcome = await this.#reconcileAccess(reconcile);
     const manifests = await this.#reconcileWorks(reconcile);
     await this.#removeStaleAccess(reconcile, manifests);
-    const found = findDeploymentConfig(addon, watches.deploymentConfigs);
     const patch = addOnStatusPatch({
       addon,
-      registrations: agentRegistrations(name, agentSigner.organizationalUnit),
-      installNamespace: installNamespaceOf(found, this.#options.agentInstallNamespace),
+      registrations: agentRegistrations(name, organizationalUnitOf(agentSigner.certPem)),
+      installNamespace: installNamespaceOf(deploymentConfig, this.#options.agentInstallNamespace),
       findConfig: watches.findConfig,
       access: accessOutcome,
       manifests,
-      nowMs: this.#nowMs,
+      nowMs: this.#options.nowMs(),
     });
     await this.#patchStatus(addon, patch, signal);
-    throwFailures(access, works);
-    return access.isUnseen || works.isUnseen ? { againAfterMs: 1.25 * unseenMs } : undefined;
-  }
-
-  #writer(signal: AbortSignal): ObjectWriter {
-    return new ObjectWriter(this.#options, 'debug', signal);
+    return resultOf(access, works);
   }
 
   /**
@@ -124,7 +114,7 @@ export class ClusterController {
 
   /** Deletes objects in this order, up to the first failure. */
   async #delete(objects: readonly KubeObject[], signal: AbortSignal): Promise<void> {
-    const writer = this.#writer(signal);
+    const writer = new ObjectWriter(this.#options, 'debug', signal);
     for (const object of objects) {
       await writer.delete(object);
       throwFailures(writer);
@@ -140,14 +130,14 @@ export class ClusterController {
   }
 
   async #reconcileAccess(reconcile: Reconcile): Promise<AccessOutcome> {
-    const { addon, cluster, fleet, access, staleAccess } = reconcile;
-    const plan = planHubAccess(cluster, addon, fleet.tunnel, fleet.hubNamespace);
+    const { addon, cluster, tunnel, hubNamespace, access, staleAccess } = reconcile;
+    const plan = planHubAccess(cluster, addon, tunnel, hubNamespace);
     const existing = this.#accessOf(cluster.name);
     for (const object of plan.apply) await access.apply(object, findSame(existing, object));
     for (const { kind, name, namespace } of plan.remove) {
       const object = findObject(existing, kind, name, namespace);
       if (object === undefined) continue;
-      const isOfHub = object.metadata.namespace === fleet.hubNamespace;
+      const isOfHub = object.metadata.namespace === hubNamespace;
       if (plan.outcome.kind === 'applied' && isOfHub) staleAccess.push(object);
       else await access.delete(object);
     }
@@ -156,10 +146,9 @@ export class ClusterController {
   }
 
   async #reconcileWorks(reconcile: Reconcile): Promise<ManifestsOutcome> {
-    const { addon, cluster, fleet, works } = reconcile;
+    const { addon, cluster, works } = reconcile;
     const { watches, log } = this.#options;
-    const deploymentConfig = findDeploymentConfig(addon, watches.deploymentConfigs);
-    const rendered = renderAgent({ ...this.#options, ...fleet, cluster, addon, deploymentConfig });
+    const rendered = renderAgent(reconcile);
     if (rendered.kind === 'failed') return rendered;
     const { unconfigured, unfollowed } = managementAddOnProblems(
       watches.managementAddOns.get(addonName),
@@ -200,16 +189,13 @@ export class ClusterController {
 
   /** Reports why the cluster gets no agent now. Objects that exist stay as they are. */
   async #writeBlocked(addon: ManagedClusterAddOn, reason: string, signal: AbortSignal) {
-    await this.#patchStatus(addon, blockedStatusPatch(addon, reason, this.#nowMs), signal);
+    const patch = blockedStatusPatch(addon, reason, this.#options.nowMs());
+    await this.#patchStatus(addon, patch, signal);
   }
 
   async #patchStatus(addon: ManagedClusterAddOn, patch: Fields | undefined, signal: AbortSignal) {
     if (patch === undefined) return;
     await this.#options.api.patch(addon.ref, patch, { signal, subresource: 'status' });
-  }
-
-  get #nowMs(): number {
-    return this.#options.wallClock().getTime();
   }
 }
 

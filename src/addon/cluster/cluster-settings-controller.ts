@@ -19,17 +19,15 @@ import { findObject, findSame } from '../api/objects.ts';
 import { readVariables } from '../compat/customized-variables.ts';
 import { parseManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { hubMeta } from '../configuration/owned-metadata.ts';
-import type { FleetState, HubState } from '../hub/hub-state.ts';
-import { unseenMs } from '../runtime/applier.ts';
-import { addonController, type ControllerContext } from '../runtime/controller-context.ts';
-import { ObjectWriter, throwFailures } from '../runtime/object-writer.ts';
+import type { FleetState, HubContext } from '../hub/hub-state.ts';
+import { addonController } from '../runtime/controller-context.ts';
+import { ObjectWriter, resultOf } from '../runtime/object-writer.ts';
 import { NamespaceCache } from '../runtime/namespace-cache.ts';
-import { keysOnChange, type Observable } from '../runtime/observable.ts';
+import { keysOnChange } from '../runtime/observable.ts';
 import { clusterHttp } from './cluster-http.ts';
 import { issuerCa } from './issuer-ca.ts';
 
-export interface ClusterSettingsControllerOptions extends ControllerContext {
-  readonly state: Observable<HubState>;
+export interface ClusterSettingsControllerOptions extends HubContext {
   /** Whether brokers serve the user-server's port. */
   readonly enableServiceProxy: boolean;
   readonly enableImpersonation: boolean;
@@ -93,8 +91,7 @@ export class ClusterSettingsController {
     const writer = new ObjectWriter(this.#options, 'info', signal);
     const wanted = { apiVersion: 'v1', kind: 'ConfigMap', metadata, data };
     await writer.apply(wanted, findSame(this.#configMaps.objects, wanted));
-    throwFailures(writer);
-    return writer.isUnseen ? { againAfterMs: 1.25 * unseenMs } : undefined;
+    return resultOf(writer);
   }
 
   #settings(fleet: FleetState): ReadonlyMap<string, ClusterSettings> {

@@ -10,40 +10,34 @@ import { hubSubject } from './registrations.ts';
 
 const leaseRole = 'cluster-proxy-addon-agent';
 
-/** What to change about the rights of one cluster's agent on the hub. */
-export interface HubAccessPlan {
-  readonly apply: readonly KubeObject[];
-  /** To be deleted, if they exist. */
-  readonly remove: readonly KubeRef[];
-  /** The status after both. */
-  readonly outcome: AccessOutcome;
-}
-
 /**
  * Plans the rights of one cluster's agent. Only the agent of a cluster that the hub accepts has
  * rights. They are removed when the cluster is no longer accepted.
  *
  * @param tunnel undefined: agents do not connect through the kube-apiserver
  * @param hubNamespace the namespace of bindings to `tunnel`
+ * @returns objects to apply, objects to delete if they exist, and the status after both
  */
 export function planHubAccess(
   cluster: ManagedCluster,
   addon: ManagedClusterAddOn,
   tunnel: TunnelRole | undefined,
   hubNamespace: string,
-): HubAccessPlan {
+) {
+  const plan = (
+    outcome: AccessOutcome,
+    remove: readonly KubeRef[],
+    apply: readonly KubeObject[] = [],
+  ) => ({ apply, remove, outcome });
   const all = hubAccessRefs(cluster.name, hubNamespace);
-  const removed = (kind: 'pending' | 'failed', message: string): HubAccessPlan => {
-    return { apply: [], remove: all, outcome: { kind, message } };
-  };
-  if (!cluster.isAccepted) return removed('pending', notAccepted(cluster.name));
+  if (!cluster.isAccepted)
+    return plan({ kind: 'pending', message: notAccepted(cluster.name) }, all);
   const known = hubSubject(addon);
-  if (known.kind === 'pending') return { apply: [], remove: [], outcome: known };
-  if (known.kind === 'foreign') return removed('failed', known.message);
+  if (known.kind === 'pending') return plan(known, []);
+  if (known.kind === 'foreign') return plan({ kind: 'failed', message: known.message }, all);
   const apply = hubAccess(addon, known.subject, tunnel);
-  const isUnwanted = ({ kind, name, namespace }: KubeRef) =>
-    findObject(apply, kind, name, namespace) === undefined;
-  return { apply, remove: all.filter(isUnwanted), outcome: { kind: 'applied' } };
+  const remove = all.filter((ref) => !findObject(apply, ref.kind, ref.name, ref.namespace));
+  return plan({ kind: 'applied' }, remove, apply);
 }
 
 /**

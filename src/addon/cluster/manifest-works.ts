@@ -21,7 +21,6 @@ export function manifestWorks(
   objects: readonly KubeObject[],
   caBundle: string,
 ): readonly KubeObject[] {
-  const deleteOption = deleteOptionFor(objects);
   const hashes = configSpecHashes(addon.configReferences);
   return packed(objects).map((manifests, index) => ({
     apiVersion: 'work.open-cluster-management.io/v1',
@@ -36,7 +35,7 @@ export function manifestWorks(
       },
       ownerReferences: [{ ...addOnOwner(addon), controller: true, blockOwnerDeletion: true }],
     },
-    spec: { workload: { manifests }, ...(deleteOption && { deleteOption }) },
+    spec: { workload: { manifests }, deleteOption: deleteOptionFor(objects) },
   }));
 }
 
@@ -68,7 +67,6 @@ function deleteOptionFor(objects: readonly KubeObject[]) {
     .map(({ kind, metadata: { name, namespace = '' } }) => {
       return { group: '', resource: `${kind.toLowerCase()}s`, name, namespace };
     });
-  if (orphaningRules.length === 0) return undefined;
   return { propagationPolicy: 'SelectivelyOrphan', selectivelyOrphans: { orphaningRules } };
 }
 

@@ -1,4 +1,4 @@
-import { nearMiss } from '../../base/options/option-problems.ts';
+import { didYouMean } from '../../base/options/option-problems.ts';
 import { processTable } from '../../base/options/process-options.ts';
 import { valueAmong } from '../../base/options/read-options.ts';
 import type { FieldProblem, TextCheck } from '../api/field-problem.ts';
@@ -57,10 +57,7 @@ export function readAdditionalArgs(args: readonly string[], rules: FlagRules, fi
  * Takes the flags that have a rule out of a command line. `rest` holds the other arguments, for the
  * program itself. In problems, the field is the flag.
  */
-export function takeFlags(
-  argv: readonly string[],
-  rules: FlagRules,
-): AdditionalArgs & { readonly rest: readonly string[] } {
+export function takeFlags(argv: readonly string[], rules: FlagRules) {
   const read = nothingRead();
   const rest: string[] = [];
   for (const { at, end, flag } of goFlags(argv)) {
@@ -107,8 +104,7 @@ function take(
   const refuse = (sentence: string) => read.problems.push({ field, sentence });
   if (rule === undefined) {
     const known = Object.keys(rules).map((name) => `--${name}`);
-    const near = nearMiss(`--${name}`, known);
-    refuse(`--${name} is unknown${near === undefined ? ', remove it' : `, did you mean ${near}?`}`);
+    refuse(`--${name} is unknown${didYouMean(`--${name}`, known) || ', remove it'}`);
     return;
   }
   const problem = rule.kind === 'refused' ? undefined : rule.check?.(value);

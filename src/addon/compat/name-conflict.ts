@@ -18,14 +18,18 @@ export function nameConflict(live: KubeObject | undefined): string | undefined {
   return `${describeRef(refOf(live))} is in the way: another program made it, so it is not changed; delete it, or give it the label ${partLabel}=${partValue} to let the addon take it over`;
 }
 
+/** Whether the addon made the object, or took it over, as a part of the hub. */
+export function isMarked({ metadata }: KubeObject): boolean {
+  return metadata.labels?.[partLabel] === partValue;
+}
+
 /** Whether the addon or Cluster Proxy made `live` or took it over. */
 export function isHubObject(live: KubeObject): boolean {
-  const { labels, ownerReferences = [] } = live.metadata;
-  const isMarked = labels?.[partLabel] === partValue;
+  const { ownerReferences = [] } = live.metadata;
   const isOwned = ownerReferences.some(({ kind }) => kind === configurationKind);
   const writers = items(fields(live.metadata)['managedFields']);
   const isWritten = writers.some(({ manager }) => manager === fieldManager);
-  return isMarked || isOwned || isWritten || isUpstreamBalancer(live);
+  return isMarked(live) || isOwned || isWritten || isUpstreamBalancer(live);
 }
 
 /**

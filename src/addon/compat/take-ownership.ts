@@ -39,17 +39,17 @@ export function ownershipPatches(wanted: readonly KubeObject[], observed: readon
 }
 
 /** Annotations of pods stay with their managers, because `kubectl rollout restart` sets one. */
-const claimed: Readonly<Record<string, Claim>> = {
-  Service: { 'f:spec': { 'f:ports': true } },
-  Deployment: { 'f:spec': { 'f:template': { 'f:spec': true } } },
+const claimed: Readonly<Record<string, Path>> = {
+  Service: ['f:spec', 'f:ports'],
+  Deployment: ['f:spec', 'f:template', 'f:spec'],
 };
-const everything = true;
-/** The fields of another manager that the addon takes over, as a tree of `fieldsV1`. */
-type Claim = true | { readonly [field: string]: Claim };
+/** Leads to the fields that the addon takes over, in the tree `fieldsV1`. Empty: all of them. */
+type Path = readonly string[];
 
-function claimOn({ kind }: KubeObject, entry: Fields): Claim | undefined {
+/** The fields of another manager that the addon takes over. Undefined: none. */
+function claimOn({ kind }: KubeObject, entry: Fields): Path | undefined {
   if (!isUpdate(entry)) return undefined;
-  if (isUpstreamWrite(entry)) return everything;
+  if (isUpstreamWrite(entry)) return [];
   return entry['manager'] === fieldManager ? undefined : claimed[kind];
 }
 
@@ -58,11 +58,13 @@ function adopted(live: KubeObject): readonly Fields[] | undefined {
   const kept: Fields[] = [];
   let taken: Fields = {};
   for (const entry of items(fields(live.metadata)['managedFields'])) {
-    const parts = split(fields(entry['fieldsV1']), claimOn(live, entry));
+    const owned = fields(entry['fieldsV1']);
+    const path = claimOn(live, entry);
+    const parts = path === undefined ? { taken: {}, left: owned } : split(owned, path);
     taken = merge(taken, parts.taken);
-    if (Object.keys(parts.left).length > 0) kept.push({ ...entry, fieldsV1: parts.left });
+    if (!isEmpty(parts.left)) kept.push({ ...entry, fieldsV1: parts.left });
   }
-  if (Object.keys(taken).length === 0) return undefined;
+  if (isEmpty(taken)) return undefined;
   const isOurs = (entry: Fields) =>
     entry['manager'] === fieldManager && entry['operation'] === 'Apply' && !entry['subresource'];
   const ours: Fields = kept.find(isOurs) ?? {
@@ -75,22 +77,18 @@ function adopted(live: KubeObject): readonly Fields[] | undefined {
   return [...kept.filter((entry) => !isOurs(entry)), merged];
 }
 
-/** The fields in `owned` that `claim` names, and the others. */
-function split(
-  owned: Fields,
-  claim: Claim | undefined,
-): Readonly<Record<'taken' | 'left', Fields>> {
-  if (claim === undefined) return { taken: {}, left: owned };
-  if (claim === true) return { taken: owned, left: {} };
-  const taken: Record<string, unknown> = {};
-  const left: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(owned)) {
-    const parts = split(fields(value), claim[key]);
-    const isTaken = Object.keys(parts.taken).length > 0;
-    if (isTaken) taken[key] = parts.taken;
-    if (!isTaken || Object.keys(parts.left).length > 0) left[key] = parts.left;
-  }
-  return { taken, left };
+/** The fields in `owned` at the end of `path`, and the others. */
+function split(owned: Fields, path: Path): Readonly<Record<'taken' | 'left', Fields>> {
+  const [key, ...rest] = path;
+  if (key === undefined) return { taken: owned, left: {} };
+  const { [key]: value, ...others } = owned;
+  const { taken, left } = split(fields(value), rest);
+  if (isEmpty(taken)) return { taken, left: owned };
+  return { taken: { [key]: taken }, left: isEmpty(left) ? others : { ...others, [key]: left } };
+}
+
+function isEmpty(tree: Fields): boolean {
+  return Object.keys(tree).length === 0;
 }
 
 function merge(a: Fields, b: Fields): Fields {

@@ -67,31 +67,26 @@ export function ignoredFields(spec: ConfigurationSpec): readonly FieldProblem[] 
     const given = deploy.ports[name as keyof typeof deploy.ports];
     ignoreIf(given !== fixed, `deploy.ports.${name}`, `is ${given}: the port is ${fixed}`);
   }
-  const ignoreUnlessType = (
-    needed: typeof type,
-    field: keyof typeof entrypoint,
-    isGiven: boolean,
-  ) =>
-    ignoreIf(
-      isGiven && type !== needed,
-      `${entrypointPath}.${field}`,
-      `is for type ${needed}, the type is ${type}`,
-    );
   const { name, annotations } = loadBalancerService;
   const isBalancerGiven =
     name !== entrypointSchema.loadBalancerService.properties.name.default ||
     Object.keys(annotations).length > 0;
-  ignoreUnlessType('Hostname', 'hostname', hostname.value !== '');
-  ignoreUnlessType('Ingress', 'ingress', ingress.host !== undefined);
-  ignoreUnlessType('LoadBalancerService', 'loadBalancerService', isBalancerGiven);
-  const isPortGiven = port !== entrypointSchema.port.default;
-  const instead = `is ${port}: with type ${type} agents connect to`;
-  if (type === 'Ingress') {
-    const ingressPort = `spec.${entrypointPath}.ingress.port`;
-    ignoreIf(isPortGiven, `${entrypointPath}.port`, `${instead} ${ingressPort}`);
-  } else if (type === 'PortForward') {
-    ignoreIf(isPortGiven, `${entrypointPath}.port`, `${instead} the kube-apiserver of the hub`);
+  const fieldsOfTypes = [
+    ['Hostname', 'hostname', hostname.value !== ''],
+    ['Ingress', 'ingress', ingress.host !== undefined],
+    ['LoadBalancerService', 'loadBalancerService', isBalancerGiven],
+  ] as const;
+  for (const [needed, field, isGiven] of fieldsOfTypes) {
+    const sentence = `is for type ${needed}, the type is ${type}`;
+    ignoreIf(isGiven && type !== needed, `${entrypointPath}.${field}`, sentence);
   }
+  const otherPorts: Partial<Record<typeof type, string>> = {
+    Ingress: `spec.${entrypointPath}.ingress.port`,
+    PortForward: 'the kube-apiserver of the hub',
+  };
+  const isPortIgnored = type in otherPorts && port !== entrypointSchema.port.default;
+  const instead = `is ${port}: with type ${type} agents connect to ${otherPorts[type]}`;
+  ignoreIf(isPortIgnored, `${entrypointPath}.port`, instead);
   const noEdge = 'is not used yet: agents connect to the brokers of the hub';
   const signer = authentication.signer.type;
   const hasSans = (userServer?.additionalSANs ?? []).length > 0;

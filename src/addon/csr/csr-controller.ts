@@ -1,39 +1,36 @@
 import { agentSignerName } from '../../base/names/agent-subject.ts';
-import type { Logger } from '../../base/log/logger.ts';
 import { type Controller, keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
-import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { agentRegistrations } from '../api/agent-identity.ts';
+import { keyOf } from '../../kube/client/kube-ref.ts';
+import { agentRegistrations, organizationalUnitOf } from '../api/agent-identity.ts';
 import {
   type CertificateSigningRequest,
   parseCertificateSigningRequest,
 } from '../api/certificate-signing-request.ts';
 import { agentEligibility } from '../api/managed-cluster.ts';
-import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
-import type { AgentSigner, HubState } from '../hub/hub-state.ts';
+import type { HubContext } from '../hub/hub-state.ts';
 import { isSameButVersion } from '../runtime/cached-object.ts';
-import {
-  type ControllerContext,
-  addonController,
-  patchStatus,
-} from '../runtime/controller-context.ts';
-import { keysOnChange, type Observable } from '../runtime/observable.ts';
+import { addonController, patchStatus } from '../runtime/controller-context.ts';
+import type { Authority } from '../rotation/authority.ts';
+import { keysOnChange } from '../runtime/observable.ts';
 import { byCluster, ownersOf } from '../runtime/watches.ts';
-import { decideCsr, decisionCondition, failedCondition, labelledCluster } from './decide-csr.ts';
+import {
+  type CsrInput,
+  decideCsr,
+  decisionCondition,
+  failedCondition,
+  labelledCluster,
+} from './decide-csr.ts';
 import { signerRecordPatch } from './record-signer.ts';
 import { signCsr } from './sign-csr.ts';
 import { verifyCsr } from './verify-csr.ts';
 
-export interface CsrControllerOptions extends Omit<ControllerContext, 'applier'> {
-  readonly state: Observable<HubState>;
-}
-
 /** The reconcile of one request. */
-interface Reconcile {
-  readonly object: KubeObject;
-  readonly csr: CertificateSigningRequest;
-  readonly cluster: string;
-  readonly signer: AgentSigner;
+interface Reconcile extends CsrInput {
+  /** The name of the cluster. */
+  readonly name: string;
+  readonly authority: Authority;
   readonly signal: AbortSignal;
+  readonly patch: (status: object, subresource?: 'approval') => Promise<void>;
 }
 
 /**
@@ -42,15 +39,13 @@ interface Reconcile {
  * back for the next step. Nothing is approved or signed without `verifyCsr`.
  */
 export class CsrController {
-  readonly #options: CsrControllerOptions;
-  readonly #log: Logger;
+  readonly #options: HubContext;
   /** Results of requests since the start. */
   readonly counts = { approved: 0, denied: 0, signed: 0, failed: 0 };
   readonly controller: Controller;
 
-  constructor(options: CsrControllerOptions) {
-    this.#options = options;
-    this.#log = options.log.child({ controller: 'requests' });
+  constructor(options: HubContext) {
+    this.#options = { ...options, log: options.log.child({ controller: 'requests' }) };
     this.controller = addonController(options, {
       name: 'requests',
       sources: this.#sources(),
@@ -61,105 +56,86 @@ export class CsrController {
   #sources(): readonly KeySource[] {
     const { watches, state } = this.#options;
     const { requests, clusters, addOns } = watches;
-    const open = (objects: readonly KubeObject[]) =>
-      objects
-        .map(parseCertificateSigningRequest)
-        .filter(isOpen)
-        .map(({ name }) => name);
+    const requestsOf = (cluster: string) => requests.byIndex(byCluster, cluster).map(keyOf);
     return [
       keysFrom(requests),
       keysFrom(clusters, ({ key, old, now }) =>
-        isSameButVersion(old, now) ? [] : open(requests.byIndex(byCluster, key)),
+        isSameButVersion(old, now) ? [] : requestsOf(key),
       ),
-      keysFrom(addOns, ({ old, now }) =>
-        open(requests.byIndex(byCluster, (now ?? old)!.metadata.namespace ?? '')),
-      ),
-      keysOnChange(state, () => open(requests.list())),
+      keysFrom(addOns, ({ old, now }) => requestsOf((now ?? old)!.metadata.namespace ?? '')),
+      keysOnChange(state, () => requests.keys()),
     ];
   }
 
-  async #reconcile(name: string, signal: AbortSignal): Promise<undefined> {
-    const object = this.#options.watches.requests.get(name);
-    const signer = this.#options.state.value.agentSigner;
-    if (object === undefined || signer === undefined) return;
+  async #reconcile(key: string, signal: AbortSignal): Promise<undefined> {
+    const { api, watches, state } = this.#options;
+    const object = watches.requests.get(key);
+    const authority = state.value.agentSigner;
+    if (object === undefined || authority === undefined) return;
     const csr = parseCertificateSigningRequest(object);
-    const cluster = labelledCluster(csr);
-    if (cluster === undefined || !isOpen(csr)) return;
-    const reconcile: Reconcile = { object, csr, cluster, signer, signal };
+    const name = labelledCluster(csr);
+    if (name === undefined || !isOpen(csr)) return;
+    const reconcile: Reconcile = {
+      csr,
+      name,
+      signal,
+      authority,
+      ...ownersOf(watches, name),
+      registrations: agentRegistrations(name, organizationalUnitOf(authority.certPem)),
+      patch: (status, subresource) => patchStatus(api, object, status, signal, subresource),
+    };
     if (csr.conditions.length === 0) await this.#decide(reconcile);
     else await this.#sign(reconcile);
   }
 
-  async #decide({ object, csr, cluster, signer, signal }: Reconcile): Promise<void> {
-    const decision = await decideCsr({
-      csr,
-      ...ownersOf(this.#options.watches, cluster),
-      registrations: agentRegistrations(cluster, signer.organizationalUnit),
-    });
+  async #decide(reconcile: Reconcile): Promise<void> {
+    const { csr, name } = reconcile;
+    const decision = await decideCsr(reconcile);
     const { reason, message } = decision;
-    const fields = { request: csr.name, cluster, signer: csr.signer, reason, message };
+    const fields = { request: csr.name, cluster: name, signer: csr.signer, reason, message };
     if (decision.kind === 'leave') {
-      this.#log.info('request left as it is', fields);
+      this.#options.log.info('request left as it is', fields);
       return;
     }
-    const status = { conditions: [decisionCondition(decision, this.#nowMs)] };
-    await patchStatus(this.#options.api, object, status, signal, 'approval');
+    const conditions = [decisionCondition(decision, this.#options.nowMs())];
+    await reconcile.patch({ conditions }, 'approval');
     const isApproved = decision.kind === 'approve';
     this.counts[isApproved ? 'approved' : 'denied']++;
-    if (isApproved) this.#log.info('request approved', fields);
-    else this.#log.warn('request denied', { ...fields, requester: csr.requester.user });
+    if (isApproved) this.#options.log.info('request approved', fields);
+    else this.#options.log.warn('request denied', { ...fields, requester: csr.requester.user });
   }
 
   /**
    * Signs an approved request, whether the addon or a person approved it. A signed request is
    * recorded instead.
    */
-  async #sign(reconcile: Reconcile): Promise<void> {
-    const { object, csr, cluster: name, signer, signal } = reconcile;
-    const { cluster, addon } = ownersOf(this.#options.watches, name);
-    const agent = agentEligibility(name, cluster, addon);
+  async #sign({ csr, name, authority, patch, signal, ...owners }: Reconcile): Promise<void> {
+    const nowMs = this.#options.nowMs();
+    const agent = agentEligibility(name, owners.cluster, owners.addon);
     if (agent.kind === 'ineligible') return;
+    const { addon } = agent;
     if (csr.certificate !== undefined) {
-      await this.#recordSigner(reconcile, agent.addon, csr.certificate);
+      // Kubernetes keeps requests for an hour. This one can belong to an earlier cluster of the
+      // same name.
+      if (csr.createdAtMs < addon.createdAtMs) return;
+      const record = await signerRecordPatch(addon, csr.certificate, authority, nowMs);
+      if (record !== undefined) await this.#options.api.patch(addon.ref, record, { signal });
       return;
     }
-    const registrations = agentRegistrations(name, signer.organizationalUnit);
-    const verified = await verifyCsr(csr, agent.addon, registrations);
+    const verified = await verifyCsr(csr, addon, owners.registrations);
     const fields = { request: csr.name, cluster: name };
     if (verified.kind === 'refused') {
       const { reason, sentence } = verified;
       const message = `CertificateSigningRequest ${csr.name} ${sentence}`;
-      const conditions = [...csr.conditions, failedCondition(message, this.#nowMs)];
-      await patchStatus(this.#options.api, object, { conditions }, signal);
+      await patch({ conditions: [...csr.conditions, failedCondition(message, nowMs)] });
       this.counts.failed++;
-      this.#log.warn('request not signed', { ...fields, reason, message });
+      this.#options.log.warn('request not signed', { ...fields, reason, message });
       return;
     }
-    const pem = await signCsr(verified, signer.authority, this.#options.wallClock());
-    const certificate = Buffer.from(pem).toString('base64');
-    await patchStatus(this.#options.api, object, { certificate }, signal);
+    const pem = await signCsr(verified, authority, new Date(nowMs));
+    await patch({ certificate: Buffer.from(pem).toString('base64') });
     this.counts.signed++;
-    this.#log.info('request signed', fields);
-  }
-
-  /**
-   * Records the CA for its rotation, which waits for agents without a certificate of the new CA. A
-   * restart finds the request again.
-   */
-  async #recordSigner(
-    { csr, signer, signal }: Reconcile,
-    addon: ManagedClusterAddOn,
-    certificate: string,
-  ): Promise<void> {
-    // Kubernetes keeps requests for an hour. This one belongs to an earlier cluster of the same
-    // name.
-    if (csr.createdAtMs < addon.createdAtMs) return;
-    const patch = await signerRecordPatch(addon, certificate, signer.authority, this.#nowMs);
-    if (patch !== undefined) await this.#options.api.patch(addon.ref, patch, { signal });
-  }
-
-  get #nowMs(): number {
-    return this.#options.wallClock().getTime();
+    this.#options.log.info('request signed', fields);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { drainTimeoutMs } from '../compat/additional-args.ts';
 import { clusterSettingsName, userServer } from '../api/names.ts';
-import type { SecretKey } from '../configuration/spec.ts';
+import type { RedisSpec, SecretKey } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { BrokerRedis } from './hub-secrets.ts';
 import type { TlsProfile } from './tls-profile.ts';
@@ -26,8 +26,24 @@ export const brokerPorts = { client: 8090, agent: 8091, status: 8092 } as const;
 /** Served only with the user-server. */
 export const userPort = userServer.port;
 
+/** The options of the addon manager for the hub. */
+export interface HubSettings {
+  readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
+  /** Names of Secrets in the brokers' namespace. */
+  readonly imagePullSecrets: readonly string[];
+  readonly enableNetworkPolicies: boolean;
+  /** Ports of kube-apiservers that NetworkPolicies allow. Empty: every TCP port. */
+  readonly apiServerPorts: readonly number[];
+  /** Whether brokers serve the user-server, Cluster Proxy's name for the HTTP plane. */
+  readonly enableServiceProxy: boolean;
+  /** The ConfigMap with the Services that clients may reach, in the namespace of the brokers. */
+  readonly exposedServicesConfigmap: string;
+  /** The Redis for a configuration without one. */
+  readonly redis: RedisSpec | undefined;
+}
+
 /** Everything from which the brokers' pods are rendered. */
-export interface BrokerInput {
+export interface BrokerInput extends Omit<HubSettings, 'redis'> {
   readonly configuration: ManagedProxyConfiguration;
   readonly redis: BrokerRedis | undefined;
   /** Public keys of enrolment tokens. Undefined: no tokens are accepted. */
@@ -43,9 +59,6 @@ export interface BrokerInput {
    */
   readonly hasTlsProfile: boolean;
   readonly replicas: number;
-  readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
-  /** Names of Secrets in the brokers' namespace. */
-  readonly imagePullSecrets: readonly string[];
   /** The Deployment as it is. */
   readonly live: KubeObject | undefined;
 }

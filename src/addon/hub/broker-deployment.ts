@@ -1,12 +1,6 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { annotations, hubSecrets, labels, serverAccount, serverLabel } from '../api/names.ts';
-import {
-  containerSecurity,
-  deployment,
-  podSettings,
-  secretMounts,
-  type SecretMount,
-} from '../api/objects.ts';
+import { deploymentSpec, type FileMount, podSpec } from '../api/objects.ts';
 import { contentHash } from '../api/spec-hash.ts';
 import { hubMeta } from '../configuration/owned-metadata.ts';
 import {
@@ -32,15 +26,8 @@ const tlsHashAnnotation = 'proxy.open-cluster-management.io/tls-config-hash';
 export function brokerDeployment(input: BrokerInput): KubeObject {
   const { configuration, redis, replicas, tls } = input;
   const { generation, name } = configuration;
-  const hash = redis?.hash;
-  const template = {
-    metadata: {
-      labels: serverLabel,
-      ...(hash !== undefined && { annotations: { [redisHashAnnotation]: hash } }),
-    },
-    spec: podSpec(input),
-  };
-  const { spec } = deployment({ name }, serverLabel, replicas, template);
+  const marks = redis?.hash === undefined ? undefined : { [redisHashAnnotation]: redis.hash };
+  const spec = deploymentSpec(replicas, serverLabel, brokerPod(input), marks);
   const renderedHash = contentHash(spec).slice(0, 16);
   const metadata = hubMeta(configuration, name, {
     labels: { [annotations.configurationGeneration]: String(generation) },
@@ -50,21 +37,17 @@ export function brokerDeployment(input: BrokerInput): KubeObject {
       [tlsHashAnnotation]: tlsProfileHash(tls),
     },
   });
-  return deployment(metadata, serverLabel, replicas, template);
+  return { apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec };
 }
 
-function podSpec(input: BrokerInput): object {
+function brokerPod(input: BrokerInput): object {
   const { nodeSelector, tolerations } = input.configuration.spec.proxyServer.nodePlacement;
-  const secrets = secretMounts(mountsOf(input));
-  const policy = policyMount(input);
-  const volumes = [...secrets.volumes, ...policy.volumes];
-  const volumeMounts = [...secrets.volumeMounts, ...policy.volumeMounts];
   return {
     serviceAccountName: serverAccount,
     automountServiceAccountToken: true,
     // The broker could read environment variables of Services as options.
     enableServiceLinks: false,
-    ...podSettings(input.imagePullSecrets),
+    ...podSpec(brokerContainer(input), mountsOf(input), input.imagePullSecrets),
     terminationGracePeriodSeconds: terminationGraceSeconds(input.configuration),
     nodeSelector,
     tolerations,
@@ -76,8 +59,6 @@ function podSpec(input: BrokerInput): object {
         labelSelector: { matchLabels: serverLabel },
       }),
     ),
-    containers: [{ ...brokerContainer(input), volumeMounts }],
-    volumes,
   };
 }
 
@@ -117,7 +98,6 @@ function brokerContainer(input: BrokerInput): object {
     // action.
     lifecycle: { preStop: { exec: { command: ['node', '-e', wait] } } },
     resources: resources ?? defaultResources,
-    securityContext: containerSecurity,
   };
 }
 
@@ -125,39 +105,32 @@ function brokerContainer(input: BrokerInput): object {
  * The names of the first three volumes are from Cluster Proxy, so that an upgrade replaces its
  * volumes.
  */
-function mountsOf(input: BrokerInput): readonly SecretMount[] {
+function mountsOf(input: BrokerInput): readonly FileMount[] {
   const { configuration, redis, enrolmentKeys, exposedServices } = input;
   const { secrets } = configuration.spec.authentication.dump;
-  const mounts: SecretMount[] = [];
-  const mount = (name: string, mountPath: string, secretName: string, more = {}) =>
-    mounts.push({ name, mountPath, secretName, ...more });
-  mount('proxy-server-ca-certs', mountPaths.serverCa, hubSecrets.serverCa);
-  mount('proxy-server-certs', mountPaths.server, secrets.signingProxyServerSecretName);
-  mount('proxy-agent-certs', mountPaths.agentServer, secrets.signingAgentServerSecretName);
-  mount('agent-ca', mountPaths.agentCa, hubSecrets.agentCa);
-  if (redis) mount('replica-key', mountPaths.replicaKey, hubSecrets.replicaKey);
+  const { policyConfigMapRef: policy } = configuration.spec.proxyServer;
+  const mounts: FileMount[] = [];
+  const mount = (name: string, path: keyof typeof mountPaths, secretName: string, more = {}) =>
+    mounts.push([name, mountPaths[path], { secret: { secretName, ...more } }]);
+  const only = (key: string) => ({ items: [{ key, path: key }] });
+  mount('proxy-server-ca-certs', 'serverCa', hubSecrets.serverCa);
+  mount('proxy-server-certs', 'server', secrets.signingProxyServerSecretName);
+  mount('proxy-agent-certs', 'agentServer', secrets.signingAgentServerSecretName);
+  mount('agent-ca', 'agentCa', hubSecrets.agentCa);
+  if (redis) mount('replica-key', 'replicaKey', hubSecrets.replicaKey);
   const redisCa = redis?.spec.caSecretRef;
-  if (redisCa) mount('redis-ca', mountPaths.redisCa, redisCa.name);
+  if (redisCa) mount('redis-ca', 'redisCa', redisCa.name);
   if (enrolmentKeys) {
     // Only this key is mounted, because the Secret may also have the private key.
-    const { name, key } = enrolmentKeys;
-    mount('enrolment-keys', mountPaths.enrolmentKeys, name, { key });
+    mount('enrolment-keys', 'enrolmentKeys', enrolmentKeys.name, only(enrolmentKeys.key));
   }
-  if (exposedServices) mount('user-server-certs', mountPaths.userServer, hubSecrets.userServer);
+  if (exposedServices) mount('user-server-certs', 'userServer', hubSecrets.userServer);
+  if (policy) {
+    // It is not optional, because a broker without its policy would let everyone in.
+    const configMap = { name: policy.name, ...only(policy.key) };
+    mounts.push(['policy', mountPaths.policy, { configMap }]);
+  }
   return mounts;
-}
-
-/**
- * The volume of the policy is not optional, because a broker without its policy would let everyone
- * in.
- */
-function policyMount({ configuration }: BrokerInput) {
-  const { policyConfigMapRef: policy } = configuration.spec.proxyServer;
-  if (policy === undefined) return { volumes: [], volumeMounts: [] };
-  const { name, key } = policy;
-  const volume = { name: 'policy', configMap: { name, items: [{ key, path: key }] } };
-  const mount = { name: volume.name, mountPath: mountPaths.policy, readOnly: true };
-  return { volumes: [volume], volumeMounts: [mount] };
 }
 
 /** Whether `replicas` pods serve, all of them from the newest template. */

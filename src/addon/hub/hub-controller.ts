@@ -18,35 +18,30 @@ import {
   type ManagedProxyConfiguration,
   parseManagedProxyConfiguration,
 } from '../configuration/managed-proxy-configuration.ts';
-import { HubCertificates, type HubCertificatesResult } from '../rotation/hub-certificates.ts';
-import { rotationLaggards } from '../rotation/rotation-laggards.ts';
-import { unseenMs } from '../runtime/applier.ts';
 import {
-  type ControllerContext,
-  addonController,
-  patchStatus,
-} from '../runtime/controller-context.ts';
-import { ObjectWriter, throwFailures } from '../runtime/object-writer.ts';
+  HubCertificates,
+  type HubCertificatesOptions,
+  type HubCertificatesResult,
+} from '../rotation/hub-certificates.ts';
+import { hubNames } from '../rotation/leaf-plan.ts';
+import { addonController, patchStatus } from '../runtime/controller-context.ts';
+import { ObjectWriter, resultOf } from '../runtime/object-writer.ts';
 import { NamespaceCache } from '../runtime/namespace-cache.ts';
-import type { Observable } from '../runtime/observable.ts';
 import { hubCollections, untilHubRead } from './hub-namespace.ts';
 import {
   blockedHubState,
-  type HubState,
+  type HubContext,
   nextHubState,
   noConfiguration,
   unreadHub,
 } from './hub-state.ts';
 import { nextStatus } from './hub-status.ts';
-import { type HubPlan, type HubSettings, planHub } from './plan-hub.ts';
+import type { HubSettings } from './broker-args.ts';
+import { type HubPlan, planHub } from './plan-hub.ts';
 
-export interface HubControllerOptions extends ControllerContext {
-  readonly state: Observable<HubState>;
-  readonly settings: HubSettings;
+export interface HubControllerOptions extends HubContext, HubCertificatesOptions, HubSettings {
   /** The namespace of the addon manager. */
   readonly namespace: string;
-  readonly signerNamespace: string;
-  readonly signerSecretName: string;
   /** Overrides the image of agents in the configuration. */
   readonly agentImage: string | undefined;
 }
@@ -72,8 +67,9 @@ interface Reconcile {
  */
 export class HubController {
   readonly #options: HubControllerOptions;
-  readonly #namespace: NamespaceCache;
-  readonly #certificates: HubCertificates;
+  /** Live objects of the hub. */
+  readonly cache: NamespaceCache;
+  readonly certificates: HubCertificates;
   /**
    * Constant for the life of the process, because the Secret is applied again until the cache has
    * seen it.
@@ -82,17 +78,14 @@ export class HubController {
   readonly controller: Controller;
 
   constructor(options: HubControllerOptions) {
-    const { watches, clock, wallClock } = options;
+    const { api, clock, watches } = options;
     const { configurations, tlsProfiles, signers } = watches;
     const log = options.log.child({ controller: 'hub' });
     this.#options = { ...options, log };
     const onChange = () => this.controller.add(proxyConfigurationName);
-    this.#namespace = new NamespaceCache({
-      ...{ api: options.api, clock, log: options.log, onChange },
-      collectionsOf: hubCollections,
-    });
-    const laggards = rotationLaggards(watches, wallClock);
-    this.#certificates = new HubCertificates({ ...this.#options, laggards });
+    const collectionsOf = hubCollections;
+    this.cache = new NamespaceCache({ api, clock, log: options.log, onChange, collectionsOf });
+    this.certificates = new HubCertificates(this.#options);
     const always = () => [proxyConfigurationName];
     this.controller = addonController(options, {
       name: 'hub',
@@ -102,45 +95,35 @@ export class HubController {
     });
   }
 
-  /** Informers besides the shared watches. */
-  get informers() {
-    return this.#namespace.informers;
-  }
-
-  /** The rotations of the CAs. */
-  get rotations() {
-    return this.#certificates.rotations;
-  }
-
   async run(signal: AbortSignal): Promise<void> {
     // The absence of a configuration must be published as well, and no event announces it.
     this.controller.add(proxyConfigurationName);
     await this.controller.run(signal);
-    await this.#namespace.close();
+    await this.cache.close();
   }
 
   async #reconcile(signal: AbortSignal): Promise<ReconcileResult | undefined> {
-    const { watches, settings, namespace, log, state, agentImage } = this.#options;
+    const { watches, namespace, log, state, agentImage } = this.#options;
     const object = watches.configurations.get(proxyConfigurationName);
     if (object === undefined) {
       log.info('no ManagedProxyConfiguration, nothing to do', { name: proxyConfigurationName });
       state.set(blockedHubState(noConfiguration));
-      await this.#namespace.close();
+      await this.cache.close();
       return undefined;
     }
     const configuration = parseManagedProxyConfiguration(object);
     try {
       const { namespace } = configuration.spec.proxyServer;
-      this.#namespace.follow(namespace);
-      await untilHubRead(this.#namespace, namespace, this.#options.clock, signal);
+      this.cache.follow(namespace);
+      await untilHubRead(this.cache, namespace, this.#options.clock, signal);
     } catch (thrown) {
       if (!signal.aborted) await this.#reportUnreadable(object, describeError(thrown), signal);
       throw thrown;
     }
     const plan = planHub({
       configuration,
-      settings,
-      objects: this.#namespace.objects,
+      settings: this.#options,
+      objects: this.cache.objects,
       tlsProfile: watches.tlsProfiles.get(`${namespace}/${tlsProfileName}`),
       freshReplicaKey: this.#replicaKey,
     });
@@ -150,9 +133,9 @@ export class HubController {
     const { failure } = writer;
     state.set(nextHubState(state.value, configuration, plan, certificates, failure, agentImage));
     await this.#writeStatus(reconcile, certificates);
-    throwFailures(writer);
-    const intervalMs = this.#intervalMs(certificates);
-    return { againAfterMs: writer.isUnseen ? Math.min(intervalMs, 1.25 * unseenMs) : intervalMs };
+    const dueMs = certificates && certificates.lookAgainAt.getTime() - this.#options.nowMs();
+    const { againAfterMs = maxIntervalMs } = resultOf(writer) ?? {};
+    return { againAfterMs: Math.min(againAfterMs, Math.max(1_000, dueMs ?? maxIntervalMs)) };
   }
 
   /** @returns undefined when the configuration is being deleted */
@@ -173,9 +156,10 @@ export class HubController {
     // not wait for a correction.
     const certificates = isDeleted
       ? undefined
-      : await this.#certificates.reconcile(configuration, writer, signal, {
-          sans: problems.length === 0 ? plan.serverSans : undefined,
-          userServerSans: plan.userServerSans,
+      : await this.certificates.reconcile(configuration, writer, signal, {
+          // Without the names, certificates are renewed with the names that they have.
+          names: problems.length === 0 ? hubNames(plan.serverSans) : undefined,
+          userServerNames: plan.userServerSans && hubNames(plan.userServerSans),
           paused: problems.length > 0 && state.value.fleet === undefined,
         });
     for (const object of others) await this.#apply(object, writer);
@@ -184,7 +168,7 @@ export class HubController {
   }
 
   async #apply(object: KubeObject, writer: ObjectWriter): Promise<void> {
-    const live = findSame(this.#namespace.objects, object);
+    const live = findSame(this.cache.objects, object);
     const conflict = nameConflict(live);
     if (conflict === undefined) await writer.apply(object, live);
     else writer.fail(describeRef(refOf(object)), conflict);
@@ -199,12 +183,11 @@ export class HubController {
     const status = nextStatus(object['status'], {
       generation,
       plan,
-      deployment: findObject(this.#namespace.objects, 'Deployment', name, namespace),
-      expiries:
-        certificates?.expiries ?? (await this.#certificates.expiries(configuration, signal)),
-      rotations: this.#certificates.rotations,
+      deployment: findObject(this.cache.objects, 'Deployment', name, namespace),
+      expiries: certificates?.expiries ?? (await this.certificates.expiries(configuration, signal)),
+      rotations: this.certificates.rotations,
       failure: writer.failure,
-      nowMs: this.#nowMs,
+      nowMs: this.#options.nowMs(),
     });
     if (status !== undefined) await patchStatus(this.#options.api, object, status, signal);
   }
@@ -215,18 +198,8 @@ export class HubController {
     if (state.value.agentSigner === undefined) state.set(blockedHubState(unreadHub(message)));
     const before = parseConditions(fields(object['status'])['conditions']);
     const now = condition('HubApplied', false, 'CannotRead', message);
-    const conditions = withConditions(before, [now], this.#nowMs);
+    const conditions = withConditions(before, [now], this.#options.nowMs());
     if (isDeepStrictEqual(conditions, before)) return;
     await patchStatus(this.#options.api, object, { conditions }, signal);
-  }
-
-  get #nowMs(): number {
-    return this.#options.wallClock().getTime();
-  }
-
-  #intervalMs(certificates: HubCertificatesResult | undefined): number {
-    if (certificates === undefined) return maxIntervalMs;
-    const untilMs = certificates.lookAgainAt.getTime() - this.#nowMs;
-    return Math.min(maxIntervalMs, Math.max(1_000, untilMs));
   }
 }

@@ -15,9 +15,6 @@ export interface HubInput extends Omit<BrokerInput, 'tls'> {
   readonly tls: TlsProfile | undefined;
   /** The Secret with the key by which replicas recognize each other. */
   readonly key: KubeObject;
-  readonly enableNetworkPolicies: boolean;
-  /** Ports of kube-apiservers that NetworkPolicies allow. Empty: every TCP port. */
-  readonly apiServerPorts: readonly number[];
 }
 
 /** The objects of the hub, in the order in which they depend on each other. */
@@ -107,12 +104,10 @@ function entrypointService(configuration: ManagedProxyConfiguration): KubeObject
  * reach the port for clients of the hub.
  */
 function loadBalancerService(configuration: ManagedProxyConfiguration): KubeObject {
-  const { loadBalancerService: balancer, port: agentsPort } =
-    configuration.spec.proxyServer.entrypoint;
-  const { name, annotations } = balancer;
-  return service('LoadBalancer', hubMeta(configuration, name, { annotations }), [
-    port(agentPortName, agentsPort, brokerPorts.agent),
-  ]);
+  const { entrypoint } = configuration.spec.proxyServer;
+  const { name, annotations } = entrypoint.loadBalancerService;
+  const ports = [port(agentPortName, entrypoint.port, brokerPorts.agent)];
+  return service('LoadBalancer', hubMeta(configuration, name, { annotations }), ports);
 }
 
 function service(type: string, metadata: ObjectMeta, ports: readonly object[]): KubeObject {

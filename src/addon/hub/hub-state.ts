@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
-import { organizationalUnitOf } from '../api/agent-identity.ts';
 import { formatProblems } from '../api/field-problem.ts';
 import { proxyConfigurationName } from '../api/names.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import type { Authority } from '../rotation/authority.ts';
 import type { HubCertificatesResult } from '../rotation/hub-certificates.ts';
+import type { ControllerContext } from '../runtime/controller-context.ts';
 import { Observable } from '../runtime/observable.ts';
 import { portForwardRole } from './hub-objects.ts';
 import type { HubPlan } from './plan-hub.ts';
@@ -13,8 +14,6 @@ export type AgentEntrypoint =
   | { readonly host: string; readonly port: number }
   | { readonly viaHub: string };
 
-/** The CA that signs agents' certificates. */
-export type AgentSigner = Readonly<NonNullable<ReturnType<typeof agentSignerOf>>>;
 /** What the hub provides for the agents of all clusters. */
 export interface FleetState extends Readonly<ReturnType<typeof fleetState>> {
   /** PEM of the CAs by which agents trust brokers. */
@@ -23,8 +22,8 @@ export interface FleetState extends Readonly<ReturnType<typeof fleetState>> {
 
 /** The result of the hub's reconcile, from which clusters and signing requests are reconciled. */
 export interface HubState {
-  /** Undefined: no CA signs. */
-  readonly agentSigner: AgentSigner | undefined;
+  /** The CA that signs agents' certificates. Undefined: no CA signs. */
+  readonly agentSigner: Authority | undefined;
   /**
    * Undefined: there has been no valid configuration since the start. Clusters stay as they are.
    */
@@ -36,12 +35,17 @@ export interface HubState {
   readonly blockedReason: string | undefined;
 }
 
+/** The parts that all controllers share which follow the state of the hub. */
+export interface HubContext extends ControllerContext {
+  readonly state: Observable<HubState>;
+}
+
 /** The newest state of the hub. */
 export function observableHubState(): Observable<HubState> {
   const unread: HubState = { agentSigner: undefined, fleet: undefined, blockedReason: undefined };
   // Key objects never equal each other, so the CA's certificate is compared instead.
   const comparable = ({ agentSigner, ...others }: HubState) =>
-    [agentSigner?.authority.certPem, others] as const;
+    [agentSigner?.certPem, others] as const;
   return new Observable(unread, (a, b) => isDeepStrictEqual(comparable(a), comparable(b)));
 }
 
@@ -69,7 +73,8 @@ export function nextHubState(
 ): HubState {
   const reason = blockedReasonOf(configuration, failure);
   const isValid = configuration.problems.length === 0;
-  const agentSigner = agentSignerOf(certificates);
+  // No agent may ask for a certificate of the next CA before every broker trusts that CA.
+  const agentSigner = certificates?.agents?.signing;
   const caBundle = certificates?.caBundle ?? (isValid ? undefined : before.fleet?.caBundle);
   if (agentSigner === undefined || (isValid && caBundle === undefined)) {
     // A CA cannot be read or stored, so everything stays as it is.
@@ -78,17 +83,6 @@ export function nextHubState(
   const followed = isValid ? fleetState(configuration, entrypoint, agentImage) : before.fleet;
   const fleet = followed && caBundle !== undefined ? { ...followed, caBundle } : undefined;
   return { agentSigner, fleet, blockedReason: fleet === undefined ? reason : undefined };
-}
-
-/**
- * The CA that signs now. No agent may ask for a certificate of the next CA before every broker
- * trusts that CA.
- */
-function agentSignerOf(certificates: HubCertificatesResult | undefined) {
-  const authority = certificates?.agents?.signing;
-  if (authority === undefined) return undefined;
-  /** `organizationalUnit` names the CA in the subjects of the certificates that it signs. */
-  return { authority, organizationalUnit: organizationalUnitOf(authority.certPem) };
 }
 
 function fleetState(

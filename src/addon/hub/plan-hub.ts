@@ -1,28 +1,15 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { FieldProblem } from '../api/field-problem.ts';
-import { hubLabel } from '../api/names.ts';
 import { findObject, findSame } from '../api/objects.ts';
-import { nameConflict } from '../compat/name-conflict.ts';
+import { isMarked, nameConflict } from '../compat/name-conflict.ts';
 import { ownershipPatches } from '../compat/take-ownership.ts';
-import type { RedisSpec } from '../configuration/spec.ts';
+import type { HubSettings } from './broker-args.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { brokerRedis, enrolmentKeys, replicaKeySecret } from './hub-secrets.ts';
 import { resolveEntrypoint, serverSans } from './entrypoint.ts';
-import { type HubInput, hubObjects, portForwardRoleName } from './hub-objects.ts';
+import { hubObjects, portForwardRoleName } from './hub-objects.ts';
 import { readTlsProfile } from './tls-profile.ts';
-import { servesUsers, type UserServerSettings, userServerSans } from './user-server.ts';
-
-/** The options of the addon manager for the hub. */
-export interface HubSettings
-  extends
-    UserServerSettings,
-    Pick<
-      HubInput,
-      'imagePullPolicy' | 'imagePullSecrets' | 'enableNetworkPolicies' | 'apiServerPorts'
-    > {
-  /** The Redis for a configuration without one. */
-  readonly redis: RedisSpec | undefined;
-}
+import { servesUsers, userServerSans } from './user-server.ts';
 
 export interface HubObserved {
   readonly configuration: ManagedProxyConfiguration;
@@ -116,8 +103,6 @@ function aloneWithoutRedis(asked: number, replicas: number): readonly FieldProbl
  */
 function unwanted({ configuration, objects }: HubObserved, wanted: readonly KubeObject[]) {
   const { namespace } = configuration.spec.proxyServer;
-  const [[label, value]] = Object.entries(hubLabel) as [[string, string]];
-  const isOurs = ({ metadata }: KubeObject) => metadata.labels?.[label] === value;
   const isTunnelRole = ({ kind, metadata }: KubeObject) =>
     kind === 'Role' && metadata.name === portForwardRoleName && metadata.namespace === namespace;
   const isStale = (object: KubeObject) =>
@@ -127,11 +112,11 @@ function unwanted({ configuration, objects }: HubObserved, wanted: readonly Kube
     // Agents that do not know the new entrypoint yet still use their bindings to this Role. Without
     // bindings it allows nothing.
     !isTunnelRole(object) &&
-    isOurs(object) &&
+    isMarked(object) &&
     object.metadata.ownerReferences?.some(({ uid }) => uid === configuration.uid) === true;
   const upstream = (['RoleBinding', 'Role'] as const)
     .flatMap((kind) => findObject(objects, kind, portForwardRoleName, namespace) ?? [])
-    .filter((object) => object.kind === 'RoleBinding' || !isOurs(object));
+    .filter((object) => object.kind === 'RoleBinding' || !isMarked(object));
   return [...new Set([...objects.filter(isStale), ...upstream])]
     .filter((object) => findSame(wanted, object) === undefined)
     .filter(({ metadata }) => metadata.deletionTimestamp === undefined);

@@ -1,14 +1,8 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { userServer } from '../api/names.ts';
 import { findObject } from '../api/objects.ts';
+import type { HubSettings } from './broker-args.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-
-/** The options of the addon manager for the user-server, Cluster Proxy's name for the HTTP plane. */
-export interface UserServerSettings {
-  readonly enableServiceProxy: boolean;
-  /** The ConfigMap with the Services that clients may reach, in the namespace of the brokers. */
-  readonly exposedServicesConfigmap: string;
-}
 
 /** Whether the addon issues the certificate of the user-server. Otherwise a person provides it. */
 export function issuesUserServerCertificate({ spec }: ManagedProxyConfiguration): boolean {
@@ -37,7 +31,7 @@ export function userServerSans(
  */
 export function servesUsers(
   configuration: ManagedProxyConfiguration,
-  { enableServiceProxy }: UserServerSettings,
+  { enableServiceProxy }: HubSettings,
   objects: readonly KubeObject[],
 ): boolean {
   const { namespace } = configuration.spec.proxyServer;

@@ -6,24 +6,24 @@ import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-c
 import { hubMeta } from '../configuration/owned-metadata.ts';
 import type { ControllerContext } from '../runtime/controller-context.ts';
 import type { ObjectWriter } from '../runtime/object-writer.ts';
-import { hubNames, leafIn } from './leaf-plan.ts';
+import { leafIn } from './leaf-plan.ts';
 import {
   type CertificatesPlan,
+  type CertificatesSpec,
   defaultSecretNames,
   type LeafName,
   leafNames,
-  type RotationLaggards,
   type ObservedCertificates,
   planCertificates,
   type SecretNames,
 } from './plan-certificates.ts';
+import { rotationLaggards } from './rotation-laggards.ts';
 import { noRotations, type RotationsSeen, formatClusters } from './rotation-status.ts';
 import { textIn } from './secret.ts';
 
 export interface HubCertificatesOptions extends ControllerContext {
   readonly signerNamespace: string;
   readonly signerSecretName: string;
-  readonly laggards: RotationLaggards;
 }
 
 /**
@@ -31,19 +31,6 @@ export interface HubCertificatesOptions extends ControllerContext {
  * that can be read.
  */
 export type CertificateExpiries = Readonly<Record<LeafName, number | undefined>>;
-
-/** The basis of the certificates. */
-export interface CertificatesBasis {
-  /**
-   * The names in the certificates. Undefined: the configuration has problems, so existing
-   * certificates are renewed with their names.
-   */
-  readonly sans: readonly string[] | undefined;
-  /** The names in the certificate of the user-server. Undefined: a person provides it. */
-  readonly userServerSans: readonly string[] | undefined;
-  /** Clusters cannot learn of changes, so no rotation begins or continues. */
-  readonly paused: boolean;
-}
 
 /** The stored certificates. A plan that could not be stored is left out. */
 export type HubCertificatesResult = Readonly<Awaited<ReturnType<HubCertificates['reconcile']>>>;
@@ -82,23 +69,21 @@ export class HubCertificates {
     configuration: ManagedProxyConfiguration,
     writer: ObjectWriter,
     signal: AbortSignal,
-    { sans, userServerSans, paused }: CertificatesBasis,
+    basis: Pick<CertificatesSpec, 'names' | 'userServerNames' | 'paused'>,
   ) {
-    const { signerNamespace, signerSecretName, wallClock, laggards } = this.#options;
+    const { signerNamespace, signerSecretName, nowMs, watches } = this.#options;
     const secretNames = secretNamesOf(configuration, signerSecretName);
     const found = await this.#observe(configuration, signal);
-    const observed = sans === undefined ? withoutForeign(found) : found;
+    const observed = basis.names === undefined ? withoutForeign(found) : found;
     const { labels, ownerReferences } = hubMeta(configuration, '');
     const plan = await planCertificates(observed, {
-      now: wallClock(),
+      ...basis,
+      now: new Date(nowMs()),
       signerNamespace,
       hubNamespace: configuration.spec.proxyServer.namespace,
-      names: sans && hubNames(sans),
-      userServerNames: userServerSans && hubNames(userServerSans),
-      paused,
       secretNames,
       metadata: { labels, ownerReferences },
-      laggards,
+      laggards: rotationLaggards(watches, nowMs),
     });
     for (const { secret, sentence } of plan.problems) writer.fail(`Secret ${secret}`, sentence);
     const live = Object.values(observed).filter((secret) => secret !== undefined);

@@ -13,9 +13,7 @@ import { dayMs, earliest } from './lifetimes.ts';
 import { annotations } from './secret.ts';
 
 /** The Secrets as the API server has them. Undefined: there is none. */
-export type ObservedCertificates = {
-  readonly [Secret in keyof SecretNames]?: KubeObject | undefined;
-};
+export type ObservedCertificates = Partial<Record<keyof SecretNames, KubeObject | undefined>>;
 
 export interface CertificatesSpec {
   readonly now: Date;

@@ -1,5 +1,4 @@
 import { agentSignerName } from '../../base/names/agent-subject.ts';
-import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { organizationalUnitOf } from '../api/agent-identity.ts';
 import { agentEligibility } from '../api/managed-cluster.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
@@ -14,7 +13,7 @@ import type { RotationLaggards } from './plan-certificates.ts';
  */
 export function rotationLaggards(
   watches: Pick<Watches, 'addOns' | 'clusters' | 'works'>,
-  wallClock: () => Date,
+  nowMs: () => number,
 ): RotationLaggards {
   const served = (isBehind: (addon: ManagedClusterAddOn) => boolean): readonly string[] => {
     const names = watches.addOns.list().map(({ metadata }) => metadata.namespace ?? '');
@@ -27,25 +26,20 @@ export function rotationLaggards(
   return {
     bundle: ({ bundlePem }) => {
       const mark = caBundleMark(bundlePem);
-      return served(({ cluster }) => {
-        const works = watches.works.byIndex(byCluster, cluster);
-        return works.some((work) => isDeployWork(work.metadata.name) && isWorkBehind(work, mark));
-      });
+      // A work is behind with another bundle, or while its newest generation is not applied.
+      return served(({ cluster }) =>
+        watches.works.byIndex(byCluster, cluster).some((work) => {
+          const { name, annotations: marks } = work.metadata;
+          const isCurrent = marks?.[annotations.caBundle] === mark;
+          return isDeployWork(name) && !(isCurrent && parseManifestWork(work).isApplied);
+        }),
+      );
     },
     agentCertificate: ({ signing }) => {
       const unit = organizationalUnitOf(signing.certPem);
-      const nowMs = wallClock().getTime();
-      return served((addon) => mayUseOtherSigner(addon, unit, nowMs));
+      return served((addon) => mayUseOtherSigner(addon, unit, nowMs()));
     },
   };
-}
-
-/**
- * Whether a ManifestWork has another bundle, or the cluster has not applied its newest generation.
- */
-function isWorkBehind(work: KubeObject, mark: string): boolean {
-  const isCurrent = work.metadata.annotations?.[annotations.caBundle] === mark;
-  return !isCurrent || !parseManifestWork(work).isApplied;
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { fields, text } from '../api/fields.ts';
 
 /** The prefix of annotations with the state of a rotation. */
 const annotationPrefix = 'proxy.open-cluster-management.io';
@@ -22,11 +23,8 @@ export const annotations = {
 
 /** The text under `key` in a Secret. Undefined: there is none. */
 export function textIn(secret: KubeObject | undefined, key: string): string | undefined {
-  const data = secret?.['data'] as Readonly<Record<string, string>> | undefined;
-  const base64 = data?.[key];
-  return base64 === undefined || base64 === ''
-    ? undefined
-    : Buffer.from(base64, 'base64').toString('utf8');
+  const base64 = text(fields(secret?.['data'])[key]);
+  return base64 === '' ? undefined : Buffer.from(base64, 'base64').toString('utf8');
 }
 
 export function annotationOf(secret: KubeObject | undefined, name: string): string | undefined {

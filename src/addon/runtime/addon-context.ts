@@ -6,7 +6,7 @@ import type { KubeApi } from '../../kube/client/kube-api.ts';
 export interface AddonContext {
   readonly api: KubeApi;
   readonly clock: Clock;
-  /** The time of day, for certificates and conditions. */
-  readonly wallClock: () => Date;
+  /** The time of day, for certificates and conditions, in milliseconds since 1970. */
+  readonly nowMs: () => number;
   readonly log: Logger;
 }

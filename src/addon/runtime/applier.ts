@@ -5,13 +5,6 @@ import { keyOf } from '../../kube/client/kube-ref.ts';
 import { contentHash } from '../api/spec-hash.ts';
 import { fingerprintOf } from './cached-object.ts';
 
-export type Applied =
-  | 'written'
-  /** The object is as it was after the last write. */
-  | 'unchanged'
-  /** The cache has not seen a recent write. The reconcile must run again after `unseenMs`. */
-  | 'unseen';
-
 /** The time in which a cache should see a write, in milliseconds. */
 export const unseenMs = 2_000;
 
@@ -40,13 +33,16 @@ export class Applier {
   }
 
   /**
-   * @param live the object in a cache or on the server; undefined: there is none @throws KubeError
+   * @param live the object in a cache or on the server; undefined: there is none
+   * @returns `unchanged`: the object is as it was after the last write. `unseen`: the cache has not
+   *   seen a recent write, so the reconcile must run again after `unseenMs`.
+   * @throws KubeError
    */
   async apply(
     wanted: KubeObject,
     live: KubeObject | undefined,
     signal: AbortSignal,
-  ): Promise<Applied> {
+  ): Promise<'written' | 'unchanged' | 'unseen'> {
     const key = memoryKey(wanted);
     const { resourceVersion: _, ...metadata } = wanted.metadata;
     const print = contentHash({ ...wanted, metadata });

@@ -75,6 +75,5 @@ export function isSameButVersion(a: KubeObject | undefined, b: KubeObject | unde
 
 function shortMeta(metadata: ObjectMeta): ObjectMeta {
   const { name, namespace, uid, resourceVersion, labels, deletionTimestamp } = metadata;
-  const others = { namespace, uid, resourceVersion, labels, deletionTimestamp };
-  return { name, ...present(others) };
+  return { name, ...present({ namespace, uid, resourceVersion, labels, deletionTimestamp }) };
 }

@@ -50,13 +50,10 @@ export async function patchStatus(
  * @returns undefined when nothing changes
  */
 export function statusPatch(
-  {
-    uid,
-    resourceVersion,
-    status,
-  }: Pick<ObjectMeta, 'uid' | 'resourceVersion'> & { readonly status: Fields },
+  before: Pick<ObjectMeta, 'uid' | 'resourceVersion'> & { readonly status: Fields },
   next: Fields,
 ): Fields | undefined {
+  const { uid, resourceVersion, status } = before;
   const isChanged = ([key, value]: [string, unknown]) => !isDeepStrictEqual(value, status[key]);
   const changed = Object.entries(next).filter(isChanged);
   if (changed.length === 0) return undefined;

@@ -2,6 +2,8 @@ import { describeError } from '../../base/error.ts';
 import { KubeError } from '../../kube/client/kube-error.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
+import type { ReconcileResult } from '../../kube/controllers/controller.ts';
+import { unseenMs } from './applier.ts';
 import type { ControllerContext } from './controller-context.ts';
 
 /**
@@ -92,4 +94,15 @@ export function throwFailures(...writers: readonly ObjectWriter[]): void {
   const errors = writers.flatMap((writer) => writer.errors);
   const sentences = writers.flatMap(({ failure }) => failure ?? []);
   if (errors.length > 0) throw new AggregateError(errors, sentences.join('; '));
+}
+
+/**
+ * The result of a reconcile with these writers. It runs again when a cache has not seen a write yet.
+ *
+ * @throws AggregateError when there are failures
+ */
+export function resultOf(...writers: readonly ObjectWriter[]): ReconcileResult | undefined {
+  throwFailures(...writers);
+  const isUnseen = writers.some((writer) => writer.isUnseen);
+  return isUnseen ? { againAfterMs: 1.25 * unseenMs } : undefined;
 }

@@ -1,13 +1,6 @@
 import { Informer, type InformerOptions } from '../../kube/controllers/informer.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import {
-  type ConfigLookup,
-  type ConfigState,
-  isSameKind,
-  parseConfigReference,
-  parseConfigReferent,
-} from '../api/config-reference.ts';
-import { fields, items } from '../api/fields.ts';
+import { type ConfigReferent, type ConfigState, isSameKind } from '../api/config-reference.ts';
 import { parseManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { parseManagedCluster } from '../api/managed-cluster.ts';
 import {
@@ -74,7 +67,13 @@ export function watchHub({ api, clock, log, addonVersion, ...where }: WatchesOpt
   return {
     configurations,
     deploymentConfigs,
-    findConfig: configLookup({ configurations, deploymentConfigs }),
+    /** Looks up a configuration. Undefined: it does not exist. */
+    findConfig(config: ConfigReferent): ConfigState | undefined {
+      const object = isSameKind(config, configKinds.proxyConfiguration)
+        ? configurations.get(config.name)
+        : deploymentConfigs.get(`${config.namespace}/${config.name}`);
+      return object && { generation: object.metadata.generation ?? 0, specHash: specHash(object) };
+    },
     tlsProfiles: watch('v1', 'ConfigMap', { namespace, ...named(tlsProfileName) }),
     signers: signerSecrets.map((name) => watch('v1', 'Secret', { ...signer, ...named(name) })),
     managementAddOns: watch(addon, 'ClusterManagementAddOn', named(addonName)),
@@ -97,30 +96,6 @@ export function watchHub({ api, clock, log, addonVersion, ...where }: WatchesOpt
     },
     requests: watch('certificates.k8s.io/v1', 'CertificateSigningRequest', ofCluster),
     all: all as readonly Informer[],
-    /** Watches until `signal` aborts. */
-    async run(signal: AbortSignal): Promise<void> {
-      await Promise.all(all.map((informer) => informer.run(signal)));
-    },
-  };
-}
-
-/** Looks up configurations in caches. Each object is hashed once for all clusters. */
-function configLookup(caches: {
-  readonly configurations: Informer;
-  readonly deploymentConfigs: Informer;
-}): ConfigLookup {
-  const known = new WeakMap<KubeObject, ConfigState>();
-  return (config) => {
-    const object = isSameKind(config, configKinds.proxyConfiguration)
-      ? caches.configurations.get(config.name)
-      : caches.deploymentConfigs.get(`${config.namespace}/${config.name}`);
-    if (object === undefined) return undefined;
-    let state = known.get(object);
-    if (state === undefined) {
-      state = { generation: object.metadata.generation ?? 0, specHash: specHash(object) };
-      known.set(object, state);
-    }
-    return state;
   };
 }
 
@@ -140,12 +115,11 @@ export function ownersOf({ clusters, addOns }: Pick<Watches, 'clusters' | 'addOn
  * `namespace/name` of the configurations of an addon object, in its spec or selected by OCM in its
  * status.
  */
-function deploymentConfigsOf({ spec, status }: KubeObject): readonly string[] {
-  const own = items(fields(spec)['configs']).map(parseConfigReferent);
-  const references = items(fields(status)['configReferences']);
-  const desired = references.flatMap((item) => parseConfigReference(item).desired ?? []);
-  const configs = [...own, ...desired].filter(({ resource }) => resource === deploymentConfigs);
-  return [...new Set(configs.map(({ namespace, name }) => `${namespace}/${name}`))];
+function deploymentConfigsOf(object: KubeObject): readonly string[] {
+  const { configs, configReferences } = parseManagedClusterAddOn(object);
+  const desired = configReferences.flatMap((reference) => reference.desired ?? []);
+  const all = [...configs, ...desired].filter((one) =>
+    isSameKind(one, configKinds.deploymentConfig),
+  );
+  return [...new Set(all.map(({ namespace, name }) => `${namespace}/${name}`))];
 }
-
-const { resource: deploymentConfigs } = configKinds.deploymentConfig;
