@@ -16,6 +16,11 @@ export interface OpenOptions {
   /** The share of the session that the stream may use (default: that of streams without one). */
   readonly share?: StreamShare | undefined;
   /**
+   * The agent does not wait for the end of what the opener sends, so its FIN need not be sent at once
+   * (default: false).
+   */
+  readonly isPatient?: boolean | undefined;
+  /**
    * Cancels the dial. The stream then ends with code `cancelled`, and with the signal's reason as
    * the cause. An abort after `onOpened` has no effect.
    */

@@ -121,10 +121,10 @@ export class PooledStream implements TunnelStream, StreamHandler {
   };
 
   #dial(timeoutMs: number): Stream {
-    const { target, caller, trace, share } = this.#options;
+    const { target, caller, trace, share, isPatient } = this.#options;
     const { clock, open } = this.#opener;
     this.#sentMs = this.#session.cluster.isAttached ? clock.now() : undefined;
-    return open(this.#session, { target, timeoutMs, caller, trace, share }, this);
+    return open(this.#session, { target, timeoutMs, caller, trace, share, isPatient }, this);
   }
 
   /**

@@ -53,7 +53,8 @@ class DialedExchange implements HttpExchange, StreamHandler, RecordSink {
       head: encodeRequestHead(head),
       hasBody,
     } as const;
-    this.#stream = dialer.open({ cluster, target, caller, trace }, this);
+    const isPatient = !hasBody && !this.#isUpgrade;
+    this.#stream = dialer.open({ cluster, target, caller, trace, isPatient }, this);
     if (signal?.aborted === true) this.#onAbort();
     else signal?.addEventListener('abort', this.#onAbort, { once: true });
   }

@@ -38,7 +38,6 @@ const maxEarlyBytes = 64 * 1024;
  * agent waits for them without a time limit. Then the agent is connected.
  */
 export class AgentCall implements FrontHandler {
-  readonly respondsLater = true;
   readonly #context: AgentCallContext;
   readonly #front: FrontStream;
   #agent: ConnectedAgent | undefined;

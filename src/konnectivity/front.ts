@@ -38,8 +38,7 @@ export interface FrontStream {
 
   /**
    * Sends the head of the response, with metadata. Without this call the head is sent without
-   * metadata: as soon as the handler was returned, or, for a handler that `respondsLater`, with the
-   * first `send` or with `end`. Idempotent.
+   * metadata, with the first `send` or with `end`, as servers of grpc-go do it. Idempotent.
    */
   respond(metadata?: Readonly<Record<string, string>>): void;
 
@@ -81,9 +80,6 @@ export interface FrontStream {
 
 /** The service's end of a call. A front never calls it from inside a method of `FrontStream`. */
 export interface FrontHandler {
-  /** The handler decides later about the metadata of the head, and calls `respond` itself. */
-  readonly respondsLater?: true;
-
   /** Bytes from the client, in order. Borrowed: valid until this returns. */
   onData(bytes: Uint8Array): void;
 

@@ -51,7 +51,6 @@ export class GrpcCall implements FrontStream, Http2StreamHandler {
 
   handle(handler: FrontHandler): void {
     this.#handler = handler;
-    if (handler.respondsLater !== true) this.respond();
   }
 
   metadata(name: string): readonly string[] {

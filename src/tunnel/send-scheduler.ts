@@ -1,3 +1,4 @@
+import type { Clock, Timer } from '../base/clock.ts';
 import { DataQueue } from './data-queue.ts';
 import { FrameType, frameHeaderBytes, writeFrameHeader } from './frame.ts';
 import type { Link } from './link.ts';
@@ -5,7 +6,7 @@ import { encodeFailure, encodeMessage } from './message.ts';
 import { writeOffset } from './offset.ts';
 import { encodeOpen } from './open-message.ts';
 import { maxDataBytes } from './slab.ts';
-import { PendingControl } from './pending-control.ts';
+import { mayWait, PendingControl } from './pending-control.ts';
 import type { Stream } from './stream.ts';
 
 /**
@@ -13,6 +14,9 @@ import type { Stream } from './stream.ts';
  * surplus.
  */
 const maxReplies = 1024;
+
+/** How long frames that may wait do so for others, in milliseconds. */
+const patienceMs = 5;
 
 interface Reply {
   readonly type: FrameType;
@@ -39,10 +43,14 @@ export class SendScheduler {
   #asking = false;
   /** Streams whose writers continue once that verb has returned. */
   #writable: Stream[] = [];
+  readonly #clock: Clock;
   readonly #sent: (stream: Stream) => void;
+  /** Ends the wait of frames that may wait. */
+  #patience: Timer | undefined;
 
   /** @param sent called after the control frames of a stream were sent */
-  constructor(sent: (stream: Stream) => void) {
+  constructor(clock: Clock, sent: (stream: Stream) => void) {
+    this.#clock = clock;
     this.#sent = sent;
   }
 
@@ -95,6 +103,8 @@ export class SendScheduler {
 
   /** Drops all frames that wait, and sends no more. */
   close(): void {
+    this.#patience?.cancel();
+    this.#patience = undefined;
     this.#link = undefined;
     this.#replies = [];
     this.#pending = [];
@@ -118,10 +128,14 @@ export class SendScheduler {
     this.#ask(false);
   }
 
-  /** The stream has control frames to send. */
-  schedule(stream: Stream): void {
-    this.#pending.push(stream);
-    this.#ask(false);
+  /** The stream has another control frame to send, a bit of `PendingControl`. */
+  schedule(stream: Stream, bit: number): void {
+    if (stream.pendingControl === bit) this.#pending.push(stream);
+    if (!mayWait(stream, bit)) return this.#ask(false);
+    this.#patience ??= this.#clock.setTimer(patienceMs, () => {
+      this.#patience = undefined;
+      if (this.hasFrames) this.#ask(false);
+    });
   }
 
   /** The stream has bytes and credit. */

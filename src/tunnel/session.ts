@@ -34,7 +34,7 @@ export class Session implements StreamOwner {
   resentBytes = 0;
   readonly #options: SessionOptions;
   readonly #streams = new StreamTable();
-  readonly #scheduler = new SendScheduler((stream) => this.#controlSent(stream));
+  readonly #scheduler: SendScheduler;
   readonly #sync: SessionSync;
   readonly #acks: DelayedAcks;
   readonly #grants: PeerGrants;
@@ -46,6 +46,7 @@ export class Session implements StreamOwner {
   constructor(options: SessionOptions) {
     const { accept, clock, limits, grantBudget, log } = options;
     this.#options = options;
+    this.#scheduler = new SendScheduler(clock, (stream) => this.#controlSent(stream));
     this.#maxWindowBytes = limits.maxWindowBytes;
     this.budget = new WindowBudget(limits.sessionBudgetBytes, options.budget);
     this.#acks = new DelayedAcks(clock, limits.ackDelayMs);
@@ -74,8 +75,7 @@ export class Session implements StreamOwner {
 
   /** No stream has been answered, so that another agent can be asked instead. */
   get unanswered(): boolean {
-    for (const { isAccepted } of this.#streams) if (isAccepted) return false;
-    return true;
+    return this.#streams.hasOnly(({ isAccepted }) => !isAccepted);
   }
 
   /** Ends the streams that have not been answered, so that another agent can be asked. */
@@ -126,8 +126,9 @@ export class Session implements StreamOwner {
     const problem = this.#closed ?? requestProblem(request);
     if (problem !== undefined) stream.fail(problem);
     if (stream.isEnded) return stream;
-    const { timeoutMs, share } = request;
+    const { timeoutMs, share, isPatient = false } = request;
     stream.sending.share = share;
+    stream.isPatient = isPatient;
     const timer = timeoutMs > 0 ? this.#limitAnswer(stream, timeoutMs + answerGraceMs) : undefined;
     stream.open(sendableRequest(request), timer);
     return stream;
@@ -138,14 +139,15 @@ export class Session implements StreamOwner {
     const stream = this.#streams.get(number);
     if (stream === undefined) return this.#unknown(number, FrameType.data);
     const { receiving } = stream;
+    const { log } = this.#options;
     if (!stream.isAccepted || receiving.hasFin) {
       const when = stream.isAccepted ? 'after its FIN' : 'before OPENED';
-      return this.#breach(stream, 'protocol_error', `sent data ${when}`);
+      return resetForBreach(stream, { code: 'protocol_error', message: `sent data ${when}` }, log);
     }
     const { roomBytes } = receiving;
     if (bytes.length > roomBytes) {
-      const sentence = `sent ${bytes.length} bytes with ${roomBytes} of credit left`;
-      return this.#breach(stream, 'window_exceeded', sentence);
+      const message = `sent ${bytes.length} bytes with ${roomBytes} of credit left`;
+      return resetForBreach(stream, { code: 'window_exceeded', message }, log);
     }
     if (receiving.arrived(bytes.length)) stream.scheduleCredit();
     else this.#acks.add(stream);
@@ -271,10 +273,6 @@ export class Session implements StreamOwner {
     const sentence = `${name} for stream ${number}, which was never opened`;
     const error = new TunnelError('unknown_stream', sentence);
     this.#scheduler.reply(FrameType.reset, number, encodeFailure(error));
-  }
-
-  #breach(stream: Stream, code: TunnelError['code'], message: string): void {
-    resetForBreach(stream, { code, message }, this.#options.log);
   }
 
   /** SYNC is about the session, so a malformed one ends the session and not a stream. */

@@ -22,6 +22,10 @@ export class StreamTable {
     return this.#streams.values();
   }
 
+  hasOnly(isSuch: (stream: Stream) => boolean): boolean {
+    return this.#streams.values().every(isSuch);
+  }
+
   /** Whether the number, or a higher one, was used before. */
   isUsed(number: number): boolean {
     return number <= this.#highestUsed;

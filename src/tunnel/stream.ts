@@ -10,8 +10,8 @@ import type { StreamRequest, StreamRole } from './stream-request.ts';
 
 /** The part of a session that sends frames. */
 export interface StreamScheduler {
-  /** The stream has its first pending control frame. */
-  schedule(stream: Stream): void;
+  /** The stream has another pending control frame, a bit of `PendingControl`. */
+  schedule(stream: Stream, bit: number): void;
   /** The stream has data and credit. */
   hasData(stream: Stream): void;
 }
@@ -47,6 +47,8 @@ export class Stream implements TunnelStream {
   readonly handler: StreamHandler;
   readonly receiving: ReceiveWindow;
   readonly sending: SendDirection;
+  /** See `mayWait`. */
+  isPatient = false;
   readonly #owner: StreamOwner;
   readonly #scheduler: StreamScheduler;
   /** The opener's. */
@@ -89,7 +91,7 @@ export class Stream implements TunnelStream {
     return this.#isAnnounced;
   }
 
-  /** The acceptor has connected to the target. */
+  /** OPENED was sent or received. */
   get isAccepted(): boolean {
     return this.sending.isOpen;
   }
@@ -292,8 +294,7 @@ export class Stream implements TunnelStream {
 
   #schedule(bit: number): void {
     if ((this.#pendingControl & bit) !== 0) return;
-    const isFirst = this.#pendingControl === 0;
     this.#pendingControl |= bit;
-    if (isFirst) this.#scheduler.schedule(this);
+    this.#scheduler.schedule(this, bit);
   }
 }

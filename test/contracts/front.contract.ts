@@ -156,6 +156,18 @@ export function describeFront(name: string, startFront: StartFront): void {
         expect(call.events.at(-1)).toBe('end');
       });
 
+      it('A call sends its head with the first bytes, as servers of grpc-go do it', async () => {
+        await using s = await scene();
+        const { session, client, call } = await callOf(s);
+        let hasHead = false;
+        client.stream.once('response', () => (hasHead = true));
+        await new Promise<void>((resolve) => session.ping(() => resolve()));
+        expect(hasHead).toBe(false);
+        call.do((stream) => stream.send(Buffer.from('x')));
+        await client.receive(1);
+        expect(hasHead).toBe(true);
+      });
+
       it('A call sends bytes in order and tells every owner once that its memory is free', async () => {
         await using s = await scene();
         const { client, call } = await callOf(s);

@@ -337,6 +337,8 @@ describe('A connection of a standard agent', () => {
     expect(agent.of('close_request')).toEqual([{ kind: 'close_request', connectId: 1 }]);
     agent.closeResponse(1);
     await settle();
+    // The last CREDIT waits for other frames.
+    await world.clock.advance(5);
     expect(client.end).toBe('ok');
   });
 

@@ -89,7 +89,6 @@ export class ScriptedAgent implements FrontStream {
       ...{ serial: '1', issuer: 'CN=test', expiresAtMs: Infinity },
     };
     this.#handler = accept(this);
-    if (this.#handler.respondsLater !== true) this.respond();
   }
 
   metadata(name: string): readonly string[] {

@@ -25,8 +25,8 @@ import { simulatedLinkPair } from './simulated-link.ts';
 /** A dialer whose streams are those of one session. `streams` gets each of them. */
 export function sessionDialer(session: Session, streams: TunnelStream[] = []): Dialer {
   return {
-    open: ({ target, timeoutMs = 0, caller, trace }, handler) => {
-      const stream = session.open({ target, timeoutMs, caller, trace }, () => handler);
+    open: ({ target, timeoutMs = 0, caller, trace, isPatient }, handler) => {
+      const stream = session.open({ target, timeoutMs, caller, trace, isPatient }, () => handler);
       streams.push(stream);
       return stream;
     },

@@ -43,7 +43,9 @@ export class AcceptedStream extends RecordingStream {
     this.request = request;
   }
 
-  accept(): void {
+  /** @param isPatient see `mayWait` */
+  accept(isPatient = false): void {
+    this.#stream.isPatient = isPatient;
     this.#stream.accept();
   }
 }
@@ -184,7 +186,7 @@ export class LinkedSessions<L extends AttachableLink = SimulatedLink> {
   open(
     target = sampleTarget,
     timeoutMs = 0,
-    origin: Pick<StreamRequest, 'caller' | 'trace' | 'share'> = {},
+    origin: Pick<StreamRequest, 'caller' | 'trace' | 'share' | 'isPatient'> = {},
   ): RecordingStream {
     let recording: RecordingStream | undefined;
     this.dialer.session.open({ target, timeoutMs, ...origin }, (stream) => {

@@ -33,6 +33,7 @@ export interface SentFrame {
   readonly payloadBytes: number;
   /** The payload, except that of DATA. */
   readonly control: Uint8Array | undefined;
+  readonly atMs: number;
 }
 
 /**
@@ -210,6 +211,7 @@ export class SimulatedLink implements AttachableLink {
 
   #enqueue(bytes: Uint8Array, release: () => void): void {
     this.sent.push({
+      atMs: this.#clock.now(),
       name: frameName(bytes[0]!),
       stream: readU32(bytes, 8),
       payloadBytes: bytes.length - frameHeaderBytes,

@@ -32,6 +32,7 @@ export interface Scenario {
   readonly streams: readonly {
     readonly openAtMs: number;
     readonly acceptAfterMs: number;
+    readonly isPatient: boolean;
     readonly dialer: Behaviour;
     readonly agent: Behaviour;
   }[];
@@ -93,6 +94,7 @@ export const scenario: fc.Arbitrary<Scenario> = fc.record({
     fc.record({
       openAtMs: ms(50),
       acceptAfterMs: fc.oneof(fc.constant(0), ms(40)),
+      isPatient: fc.boolean(),
       dialer: behaviour,
       agent: behaviour,
     }),
@@ -173,9 +175,9 @@ export async function run(what: Scenario): Promise<Run> {
       sessionBudgetBytes: what.sessionBudgetBytes,
     },
     onAccept: (accepted) => {
-      const { acceptAfterMs, agent } = byNumber.get(accepted.stream.number)!;
-      if (acceptAfterMs === 0) accepted.accept();
-      else sessions.clock.setTimer(acceptAfterMs, () => accepted.accept());
+      const { acceptAfterMs, isPatient, agent } = byNumber.get(accepted.stream.number)!;
+      if (acceptAfterMs === 0) accepted.accept(isPatient);
+      else sessions.clock.setTimer(acceptAfterMs, () => accepted.accept(isPatient));
       play(sessions, accepted, agent);
     },
   });
@@ -185,7 +187,8 @@ export async function run(what: Scenario): Promise<Run> {
   for (const stream of streams) {
     clock.setTimer(stream.openAtMs, () => {
       byNumber.set(byNumber.size + 1, stream);
-      const opened = sessions.open();
+      const { isPatient } = stream;
+      const opened = sessions.open(undefined, undefined, { isPatient });
       dialed.push(opened);
       play(sessions, opened, stream.dialer);
     });

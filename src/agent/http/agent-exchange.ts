@@ -59,6 +59,7 @@ export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
     this.#request = request;
     this.#context = context;
     this.exchange = new AcceptedExchange(stream, hasBody, this);
+    stream.isPatient = request.isRepeatable;
     const idle = request.isUpgrade ? undefined : context.takeIdle();
     if (idle === undefined) void this.#connect();
     else this.#send(idle, true);
