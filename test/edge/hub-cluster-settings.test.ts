@@ -49,6 +49,25 @@ describe('The settings of a cluster on the edge', () => {
     expect(world.reads).toBe(2);
   });
 
+  it('A hub that does not answer is given up after 10 s, and no timer remains after an answer', async () => {
+    const clock = new VirtualClock();
+    const settings = new HubClusterSettings({
+      ...{ configMap, cluster: 'c1', clock, log: silentLogger },
+      readConfigMap: (_name, signal) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason as Error));
+        }),
+    });
+    const ending = settings.current().catch(String);
+    await clock.advance(10_000);
+    expect(await ending).toContain('cannot be read: there is no answer in time');
+    // A timer would keep the Durable Object awake.
+    expect(clock.pendingTimers).toBe(0);
+    const world = follow(dataOf({}));
+    await world.settings.current();
+    expect(world.clock.pendingTimers).toBe(0);
+  });
+
   it.each<[string, Readonly<Record<string, string>> | undefined, string]>([
     ['missing', undefined, 'cannot be used: it does not exist'],
     ['without their key', { other: '{}' }, 'cannot be used: it has no key settings.json'],

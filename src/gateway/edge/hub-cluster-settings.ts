@@ -7,6 +7,7 @@ import {
 import type { Clock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/log/logger.ts';
+import { askInTime } from './ask-in-time.ts';
 import type { ConfigMapName, HubServer } from './hub-server.ts';
 
 export interface HubClusterSettingsParts extends Pick<HubServer, 'readConfigMap'> {
@@ -22,8 +23,6 @@ const keptMs = 30_000;
 
 /** How long after a failure the settings are read again, in milliseconds. */
 const retryAfterMs = 5_000;
-
-const readTimeoutMs = 10_000;
 
 type State = { readonly untilMs: number } & (
   | { readonly kind: 'known'; readonly settings: ClusterSettings | undefined }
@@ -69,7 +68,7 @@ export class HubClusterSettings {
   async #read(): Promise<void> {
     const { readConfigMap, configMap, clock, log } = this.#parts;
     try {
-      this.#take(await readConfigMap(configMap, AbortSignal.timeout(readTimeoutMs)));
+      this.#take(await askInTime(clock, (signal) => readConfigMap(configMap, signal)));
     } catch (thrown) {
       const problem = `${this.#where} cannot be read: ${describeError(thrown)}`;
       log.warn('settings of clusters cannot be read', { error: problem });
