@@ -8,6 +8,8 @@ export interface LocalWorker extends AsyncDisposable {
   putToSleep(cluster: string): Promise<void>;
   /** Drops the sockets of a cluster's object without a close frame, as a new version does. */
   dropSockets(cluster: string): Promise<void>;
+  /** Replaces the Worker by a new version with these variables, as a deployment does. */
+  deploy(vars: Readonly<Record<string, string>>): Promise<void>;
   /** What the Worker and its objects have logged so far. */
   logLines(): readonly string[];
 }
@@ -36,7 +38,8 @@ export async function startLocalWorker(
   Object.assign(process.env, offlineEnv);
   const ours = signals.map((signal) => new Set(process.listeners(signal)));
   const { createTestHarness } = await import('wrangler');
-  const harness = createTestHarness({ workers: [{ configPath, vars: { ...vars } }] });
+  const version = (its: typeof vars) => ({ workers: [{ configPath, vars: { ...its } }] });
+  const harness = createTestHarness(version(vars));
   try {
     const { url } = await harness.listen();
     // wrangler's handler would exit during our shutdown. Its hook on `exit` still ends workerd.
@@ -51,6 +54,7 @@ export async function startLocalWorker(
       url: `ws://${url.host}`,
       putToSleep: (name) => evict(name, 'hibernate'),
       dropSockets: (name) => evict(name, 'close'),
+      deploy: (next) => harness.update(version(next)),
       logLines: () => harness.getLogs().map(({ message }) => message),
       [Symbol.asyncDispose]: () => harness.close(),
     };

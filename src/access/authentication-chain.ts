@@ -29,9 +29,12 @@ export interface AuthenticationChainOptions {
   readonly oidc?: TokenAuthenticator | undefined;
   /**
    * The providers of a cluster, instead of `oidc` (default: all clusters have the same). It throws
-   * AccessError `unavailable` while they are not known.
+   * AccessError `unavailable` while they are not known. A runtime that has to ask for them returns a
+   * promise.
    */
-  readonly providersOf?: ((cluster: string) => ClusterProviders) | undefined;
+  readonly providersOf?:
+    | ((cluster: string) => ClusterProviders | Promise<ClusterProviders>)
+    | undefined;
   /** Accepts client certificates of requests without a token (default: false). */
   readonly acceptsCertificates?: boolean;
   /**
@@ -76,7 +79,8 @@ export class AuthenticationChain implements RequestAuthenticator {
     if (acceptsCertificates && certificate !== undefined && authorization.length === 0) {
       return impersonateForeign(subjectOfCertificate(certificate));
     }
-    const providers = this.#providersOf(cluster);
+    const found = this.#providersOf(cluster);
+    const providers = found instanceof Promise ? await found : found;
     if (providers.length === 0) return await this.#forward(authorization, cluster, signal);
     const token = tokenOf(authorization);
     if (token === undefined) throw refusal(providers);
@@ -114,11 +118,13 @@ export class AuthenticationChain implements RequestAuthenticator {
     }
   }
 
-  #providersOf(cluster: string): readonly Provider[] {
+  #providersOf(cluster: string): readonly Provider[] | Promise<readonly Provider[]> {
     const { hub, providersOf: own, ...options } = this.#options;
     if (own === undefined) return providersOf({ ...options, hub });
-    const { acceptsHubTokens, oidc } = own(cluster);
-    return providersOf({ ...options, hub: acceptsHubTokens ? hub : undefined, oidc });
+    const withOwn = ({ acceptsHubTokens, oidc }: ClusterProviders): readonly Provider[] =>
+      providersOf({ ...options, hub: acceptsHubTokens ? hub : undefined, oidc });
+    const found = own(cluster);
+    return found instanceof Promise ? found.then(withOwn) : withOwn(found);
   }
 }
 

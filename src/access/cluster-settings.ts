@@ -23,7 +23,7 @@ export interface ClusterGroup extends ClusterSettings {
   readonly clusters: readonly string[];
 }
 
-/** The key of the ConfigMap with the settings. */
+/** The key of the settings in their ConfigMap. */
 export const clusterSettingsKey = 'settings.json';
 
 /**
@@ -62,6 +62,29 @@ export function parseClusterSettings(text: string): readonly ClusterGroup[] {
     throw invalid('the text is no JSON', thrown);
   }
   return listOf(fieldsOf(value)['groups']).map(groupOf);
+}
+
+/**
+ * Reads the settings in the data of their ConfigMap.
+ *
+ * @param data undefined: the ConfigMap does not exist
+ * @throws AccessError `invalid_options` there are no settings, or they are not valid
+ */
+export function settingsInConfigMap(
+  data: Readonly<Record<string, string>> | undefined,
+): readonly ClusterGroup[] {
+  if (data === undefined) throw invalid('it does not exist');
+  const text = data[clusterSettingsKey];
+  if (text === undefined) throw invalid(`it has no key ${clusterSettingsKey}`);
+  return parseClusterSettings(text);
+}
+
+/** The settings of a cluster; undefined: it is in no group, and has the default. */
+export function settingsOf(
+  cluster: string,
+  groups: readonly ClusterGroup[],
+): ClusterSettings | undefined {
+  return groups.find(({ clusters }) => clusters.includes(cluster));
 }
 
 function groupOf(value: unknown): ClusterGroup {

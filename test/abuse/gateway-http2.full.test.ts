@@ -13,17 +13,14 @@ import {
   settings,
 } from '../../testkit/http2/frames.ts';
 import { addedField, indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
-import { makeTestCertificates } from '../../testkit/world/certificates.ts';
-import { serveGateway, type ServedGateway } from '../gateway/served-gateway.ts';
+import { type ServedGateway, serveTlsGateway } from '../gateway/served-gateway.ts';
 
 const stuckMs = 5_000;
 const stack = new AsyncDisposableStack();
 let world: ServedGateway;
 
 beforeAll(async () => {
-  const { server } = stack.use(await makeTestCertificates());
-  const tls = { certFile: server.cert, keyFile: server.key, clientCaFile: undefined };
-  world = stack.use(await serveGateway({ tls }));
+  world = stack.use(await serveTlsGateway());
 });
 afterAll(() => stack.disposeAsync());
 

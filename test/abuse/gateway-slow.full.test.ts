@@ -2,12 +2,11 @@ import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { AccessError } from '../../src/access/access-error.ts';
 import { clientPreface, headers, settings } from '../../testkit/http2/frames.ts';
 import { indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
-import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 import { RawClient } from '../gateway/raw-client.ts';
-import { serveGateway, type ServedGateway } from '../gateway/served-gateway.ts';
+import { type ServedGateway, serveTlsGateway } from '../gateway/served-gateway.ts';
+import { knowsGoodToken } from '../gateway/test-gateway.ts';
 
 /** The limits of the gateway are scaled down, so that connections end in seconds. */
 const headTimeoutMs = 2_000;
@@ -21,21 +20,14 @@ const stack = new AsyncDisposableStack();
 let world: ServedGateway;
 
 beforeAll(async () => {
-  const { server } = stack.use(await makeTestCertificates());
   world = stack.use(
-    await serveGateway({
-      tls: { certFile: server.cert, keyFile: server.key, clientCaFile: undefined },
+    await serveTlsGateway({
       limits: {
         ...{ headTimeoutMs, maxUnauthenticated },
         maxUnauthenticatedPerAddress: maxPerAddress,
       },
       core: {
-        authenticator: {
-          authenticate: async ({ authorization }) => {
-            if (authorization[0] === 'Bearer good') return { kind: 'forward', subject: undefined };
-            throw new AccessError('unauthenticated', 'nobody knows the token');
-          },
-        },
+        authenticator: knowsGoodToken,
       },
     }),
   );

@@ -1,13 +1,12 @@
 import { once } from 'node:events';
 import { connect, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { AccessError } from '../../src/access/access-error.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { clientPreface, headers, settingIds, settings } from '../../testkit/http2/frames.ts';
 import { indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
-import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 import { RawClient } from '../gateway/raw-client.ts';
-import { serveGateway, type ServedGateway } from '../gateway/served-gateway.ts';
+import { type ServedGateway, serveTlsGateway } from '../gateway/served-gateway.ts';
+import { knowsGoodToken } from '../gateway/test-gateway.ts';
 
 const stack = new AsyncDisposableStack();
 const clock = new VirtualClock();
@@ -16,19 +15,12 @@ let world: ServedGateway;
 let idleTimers: number;
 
 beforeAll(async () => {
-  const { server } = stack.use(await makeTestCertificates());
   world = stack.use(
-    await serveGateway({
-      tls: { certFile: server.cert, keyFile: server.key, clientCaFile: undefined },
+    await serveTlsGateway({
       clock,
       core: {
         clock,
-        authenticator: {
-          authenticate: async ({ authorization }) => {
-            if (authorization[0] === 'Bearer good') return { kind: 'forward', subject: undefined };
-            throw new AccessError('unauthenticated', 'nobody knows the token');
-          },
-        },
+        authenticator: knowsGoodToken,
       },
     }),
   );

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { HostPort } from '../../src/base/net/host-port.ts';
 import { OpenTargets } from '../../src/agent/open-targets.ts';
 import { TargetConnection } from '../../src/agent/target-connection.ts';
+import { readTcpTable, type TcpState, tcpTableKey } from '../../src/agent/tcp-table.ts';
 import { UnacknowledgedWatch } from '../../src/agent/unacknowledged-watch.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
@@ -25,12 +26,35 @@ const serverText = `
   }).listen(0, process.argv[1], function () { console.log('listens on ' + this.address().port); });
 `;
 
-/** Passes ten virtual seconds repeatedly. In the real time between, the kernel retransmits. */
-async function pass(clock: VirtualClock, tens: number, realMs: number): Promise<void> {
-  for (let count = 0; count < tens; count++) {
+/** The kernel needs seconds for some retransmissions. */
+const patient = { timeout: 60_000 };
+
+/**
+ * Passes ten virtual seconds repeatedly, until everything is over. After each, the watch has read
+ * the kernel's table.
+ */
+async function pass(clock: VirtualClock, tens: number, isOver = () => false): Promise<void> {
+  // The watch plans the next look after this one.
+  const hasLooked = (): boolean => clock.pendingTimers === 1 || isOver();
+  for (let count = 0; count < tens && !isOver(); count++) {
     await clock.advance(10_000);
-    await sleep(realMs);
+    await expect.poll(hasLooked, { ...patient, interval: 2 }).toBe(true);
   }
+}
+
+/** The states of the connections of this process to a server. */
+async function statesOf({ host, port }: HostPort): Promise<readonly TcpState[]> {
+  const ends = { localAddress: host, localPort: 0, remoteAddress: host, remotePort: port };
+  const [, server] = tcpTableKey(ends as Socket)!.split(' ');
+  const table = await readFile('/proc/self/net/tcp', 'latin1');
+  const isToServer = (key: string): boolean => key.endsWith(` ${server}`);
+  return readTcpTable(table, { has: isToServer }).map(([, state]) => state);
+}
+
+/** Waits until all `count` connections to a server are in such a state. */
+async function allAre(to: HostPort, count: number, is: (state: TcpState) => boolean) {
+  const inState = async () => (await statesOf(to)).filter((state) => is(state)).length;
+  await expect.poll(inState, patient).toBe(count);
 }
 
 /** A target with a stream that only keeps a record. */
@@ -69,7 +93,9 @@ describe('A live peer of an agent', () => {
       const dead = watched(clock, stalled, quiet);
       stalled.write(Buffer.alloc(32 * mib));
       quiet.write('hello');
-      await pass(clock, 60, 20);
+      const to = { host: '127.0.0.1', port };
+      await allAre(to, 1, ({ unacknowledgedBytes }) => unacknowledgedBytes > 0);
+      await pass(clock, 60);
       expect(stalled.writableLength).toBeGreaterThan(0);
       expect(dead).toEqual([]);
       stalled.destroy();
@@ -102,19 +128,17 @@ describeWith(
       stalled.target.onData(Buffer.alloc(32 * mib));
       echoing.target.onData(Buffer.from('hello'));
       await expect.poll(() => echoing.receivedBytes).toBe(5);
-      await pass(clock, 10, 20);
+      await pass(clock, 10);
       expect(open.size).toBe(2);
 
       await namespace.cut();
       echoing.target.onData(Buffer.from('hello again'));
-      // Written at the end of the turn.
-      await sleep(50);
-      await clock.advance(10_000);
-      await clock.advance(10_000);
-      // The kernel has retransmitted a few times by then, each time after twice the delay.
-      await sleep(8_000);
-      expect(echoing.ending).toBeUndefined();
-      await pass(clock, 3, 100);
+      await allAre(to, 2, ({ unacknowledgedBytes }) => unacknowledgedBytes > 0);
+      await pass(clock, 2);
+      // The kernel retransmits each time after twice the delay, and probes a closed window likewise.
+      await allAre(to, 2, (state) => state.retransmissions >= 4 || state.unansweredProbes >= 3);
+      for (const { ending } of [stalled, echoing]) expect(ending).toBeUndefined();
+      await pass(clock, 3, () => open.size === 0);
       for (const { target, ending } of [stalled, echoing]) {
         expect(ending).toMatchObject({
           code: 'target_reset',
@@ -123,6 +147,6 @@ describeWith(
         target.onClose(ending);
       }
       await expect.poll(() => open.size).toBe(0);
-    });
+    }, 120_000);
   },
 );

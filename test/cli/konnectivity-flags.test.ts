@@ -1,4 +1,7 @@
-import { writeFile, mkdtemp, rm } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -16,6 +19,7 @@ import {
 } from '../../src/cli/konnectivity/proxy-server-options.ts';
 import { parseGoDuration } from '../../src/cli/konnectivity/upstream-flags.ts';
 import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
+import { startCulvert } from '../../testkit/world/world.ts';
 import { cli } from './captured-cli.ts';
 
 let certificates: TestCertificates;
@@ -209,6 +213,29 @@ describe('Flags of proxy-agent', () => {
     const given = retry('--sync-interval=2s', '--sync-interval-cap=1m30s');
     expect(given).toEqual({ intervalMs: 2_000, capMs: 90_000 });
     expect(retry('--sync-interval=0').intervalMs).toBeGreaterThan(0);
+  });
+
+  it('Flags of the interval between attempts decide how often a refused agent tries', async () => {
+    const { agent, server } = certificates;
+    const [key, cert] = await Promise.all([readFile(server.key), readFile(server.cert)]);
+    let attempts = 0;
+    const proxyServer = createServer({ key, cert }, (_request, response) => {
+      attempts++;
+      response.writeHead(401, { 'Content-Type': 'application/json' });
+      response.end('{"code":"unauthorized","message":"no"}');
+    }).listen(0, '127.0.0.1');
+    await once(proxyServer, 'listening');
+    const { port } = proxyServer.address() as AddressInfo;
+    await using _ = startCulvert('proxy-agent', [
+      ...['--proxy-server-host=127.0.0.1', `--proxy-server-port=${port}`],
+      ...[`--ca-cert=${server.ca}`, `--agent-cert=${agent.cert}`, `--agent-key=${agent.key}`],
+      ...['--health-server-host=127.0.0.1', '--health-server-port=0'],
+      ...['--sync-interval=100ms', '--sync-interval-cap=100ms'],
+    ]);
+    // An agent without these flags tries once a minute.
+    await expect.poll(() => attempts, { timeout: 30_000 }).toBeGreaterThan(3);
+    proxyServer.close();
+    proxyServer.closeAllConnections();
   });
 
   it('Flags with a token of a ServiceAccount become an agent that reads the token at every connect', async () => {

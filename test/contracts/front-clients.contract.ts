@@ -243,7 +243,8 @@ export function describeFrontClients(name: string, startFront: StartFront): void
             ...identity,
             ...options,
           });
-        const good = open({ ALPNProtocols: ['h2'] });
+        // Clients of gRPC need h2, also if they offer it last.
+        const good = open({ ALPNProtocols: ['http/1.1', 'h2'] });
         await once(good, 'secureConnect');
         expect(good.alpnProtocol).toBe('h2');
         good.destroy();

@@ -14,6 +14,7 @@ const cluster = 'cluster1';
 const group = 'addon.open-cluster-management.io';
 const caConfigMap = 'issuer-ca';
 const user = 'oidc:admin@example.com';
+const claims = { aud: 'kubectl', sub: '1', email: 'admin@example.com', email_verified: true };
 const configOf = (given: Readonly<Record<string, string>>) => ({
   apiVersion: `${group}/v1alpha1`,
   kind: 'AddOnDeploymentConfig',
@@ -55,13 +56,7 @@ describe('The OIDC variables of a cluster', () => {
       hub: { ...hub.server, kubeconfigFile },
       gatewayArgs: parameters,
     });
-    const token = await provider.token({
-      aud: 'kubectl',
-      sub: '1',
-      email: 'admin@example.com',
-      email_verified: true,
-    });
-    admin = await plane.kubectl(cluster, token);
+    admin = await plane.kubectl(cluster, await provider.token(claims));
   });
   afterAll(async () => {
     await plane?.[Symbol.asyncDispose]();
@@ -151,7 +146,7 @@ describe('The OIDC variables of a cluster', () => {
 
   it('A token that no issuer signed is refused', async () => {
     const stranger = await startOidcProvider(certificates.server);
-    const forged = await stranger.token({ aud: 'kubectl', sub: '1', iss: provider.issuerUrl });
+    const forged = await stranger.token({ ...claims, iss: provider.issuerUrl });
     await stranger[Symbol.asyncDispose]();
     for (const token of [forged, 'a.b.c']) {
       const kubectl = await plane.kubectl(cluster, token);

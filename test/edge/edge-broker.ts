@@ -28,17 +28,25 @@ export interface RawPeer {
 export class EdgeBroker implements BrokerUnderTest {
   readonly worker: LocalWorker;
   readonly #privateKeyPem: Secret;
+  readonly #publicKeyPem: string;
   readonly #parts = new AsyncDisposableStack();
 
-  private constructor(worker: LocalWorker, privateKeyPem: Secret) {
+  private constructor(worker: LocalWorker, privateKeyPem: Secret, publicKeyPem: string) {
     this.worker = this.#parts.use(worker);
     this.#privateKeyPem = privateKeyPem;
+    this.#publicKeyPem = publicKeyPem;
   }
 
   static async start(vars: Readonly<Record<string, string>> = {}): Promise<EdgeBroker> {
     const { privateKeyPem, publicKeyPem } = await generateTokenKeyPair();
     const keys = { CULVERT_TOKEN_PUBLIC_KEY: publicKeyPem };
-    return new EdgeBroker(await startLocalWorker({ ...keys, ...vars }), privateKeyPem);
+    const worker = await startLocalWorker({ ...keys, ...vars });
+    return new EdgeBroker(worker, privateKeyPem, publicKeyPem);
+  }
+
+  /** Deploys a new version of the Worker with the same key. */
+  async deploy(vars: Readonly<Record<string, string>>): Promise<void> {
+    await this.worker.deploy({ CULVERT_TOKEN_PUBLIC_KEY: this.#publicKeyPem, ...vars });
   }
 
   get agentUrl(): string {

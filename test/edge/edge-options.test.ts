@@ -122,6 +122,30 @@ it('The edge options read settings of clusters, whose issuers must have certific
   };
   expect(read({})).toMatchObject({ clusterSettings: [{ clusters: ['c1'], hubTokens: false }] });
   expect(() => read({ ca: 'PEM' })).toThrow(
-    'CULVERT_CLUSTER_SETTINGS: the issuer https://issuer.example.com of cluster c1 has a CA of its own',
+    'CULVERT_CLUSTER_SETTINGS: cluster c1: the issuer https://issuer.example.com has a CA of its own',
   );
+});
+
+it('The edge options read the name of the ConfigMap with settings of clusters, which needs a hub', () => {
+  const read = (variables: object) =>
+    readEdgeOptions({
+      ...{ CULVERT_OPEN: 'true', CULVERT_GATEWAY: 'true' },
+      CULVERT_CLUSTER_SETTINGS_CONFIGMAP: 'hub/cluster-settings',
+      ...variables,
+    }).gateway;
+  const hub = {
+    CULVERT_HUB_API_SERVER: 'https://hub.example.com',
+    CULVERT_HUB_API_TOKEN: 'secret',
+  };
+  expect(read(hub)).toMatchObject({
+    clusterSettingsConfigMap: { namespace: 'hub', name: 'cluster-settings' },
+  });
+  expect(() => read({})).toThrow('CULVERT_CLUSTER_SETTINGS_CONFIGMAP needs CULVERT_HUB_API_SERVER');
+  expect(() => read({ ...hub, CULVERT_CLUSTER_SETTINGS: '{"groups":[]}' })).toThrow(
+    'CULVERT_CLUSTER_SETTINGS and CULVERT_CLUSTER_SETTINGS_CONFIGMAP cannot be set together',
+  );
+  for (const name of ['settings', 'a/b/c', 'hub/../secrets', 'hub/']) {
+    const wrong = () => read({ ...hub, CULVERT_CLUSTER_SETTINGS_CONFIGMAP: name });
+    expect(wrong).toThrow('CULVERT_CLUSTER_SETTINGS_CONFIGMAP is not what it should be');
+  }
 });

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { formatClusterSettings } from '../../src/access/cluster-settings.ts';
 import { describeGateway } from '../contracts/gateway.contract.ts';
 import { describeGatewayPolicy } from '../contracts/gateway-policy.contract.ts';
 import { type GatewayWorker, startGatewayWorker } from './gateway-worker.ts';
@@ -137,3 +138,49 @@ it('A token of the hub cluster becomes an impersonated user, and its token stays
   });
   hub.close();
 });
+
+it('The settings of a cluster are read from a ConfigMap of the hub cluster', async () => {
+  let data: string | undefined;
+  const seen: string[] = [];
+  const hub = createServer((request, response) => {
+    seen.push(`${request.method} ${request.url}`);
+    if (request.url!.endsWith('/tokenreviews')) {
+      response.statusCode = 201;
+      response.end('{"status":{"authenticated":true,"user":{"username":"jane","groups":[]}}}');
+    } else if (data === undefined) {
+      response.statusCode = 404;
+      response.end('{"kind":"Status","details":{"name":"cluster-settings"}}');
+    } else {
+      response.end(JSON.stringify({ data: { 'settings.json': data } }));
+    }
+  }).listen(0, '127.0.0.1');
+  await once(hub, 'listening');
+  await using world = await startGatewayWorker({
+    CULVERT_HUB_API_SERVER: `http://127.0.0.1:${(hub.address() as AddressInfo).port}`,
+    CULVERT_HUB_API_TOKEN: 'hub-access',
+    CULVERT_CLUSTER_SETTINGS_CONFIGMAP: 'hub/cluster-settings',
+  });
+  world.answer = (request, response) => {
+    const isReview = request.url!.endsWith('/tokenreviews');
+    response.statusCode = isReview ? 201 : 200;
+    const user = request.headers['impersonate-user'] ?? request.headers.authorization;
+    response.end(isReview ? '{"status":{"authenticated":false}}' : String(user));
+  };
+  const ask = async () => {
+    const headers = { Authorization: 'Bearer of-the-hub' };
+    const response = await fetch(`${world.url}/c1/version`, { headers });
+    return `${response.status} ${await response.text()}`;
+  };
+  expect(await ask()).toMatch(/^401 .*hub\/cluster-settings .*it does not exist/);
+  // The settings are read again after 5 s if they were missing, and else after 30 s.
+  const settled = { timeout: 60_000, interval: 500 };
+  data = formatClusterSettings(new Map([['c1', { hubTokens: false, oidc: 'off' }]]));
+  await expect.poll(ask, settled).toBe('200 Bearer of-the-hub');
+  expect(new Set(seen)).toEqual(
+    new Set(['GET /api/v1/namespaces/hub/configmaps/cluster-settings']),
+  );
+  data = formatClusterSettings(new Map([['c2', { hubTokens: false, oidc: 'off' }]]));
+  await expect.poll(ask, settled).toBe('200 jane');
+  hub.close();
+  hub.closeAllConnections();
+}, 150_000);

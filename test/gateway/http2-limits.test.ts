@@ -2,8 +2,7 @@ import { once } from 'node:events';
 import { type ClientHttp2Session, connect, constants } from 'node:http2';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
-import { makeTestCertificates } from '../../testkit/world/certificates.ts';
-import { serveGateway, type ServedGateway } from './served-gateway.ts';
+import { type ServedGateway, serveTlsGateway } from './served-gateway.ts';
 
 const maxRejected = 3;
 const checkIntervalMs = 100;
@@ -12,10 +11,8 @@ const clock = new VirtualClock();
 let world: ServedGateway;
 
 beforeAll(async () => {
-  const { server } = stack.use(await makeTestCertificates());
   world = stack.use(
-    await serveGateway({
-      tls: { certFile: server.cert, keyFile: server.key, clientCaFile: undefined },
+    await serveTlsGateway({
       clock,
       limits: {
         maxHeadFields: 20,

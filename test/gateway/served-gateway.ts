@@ -8,6 +8,7 @@ import {
   startGatewayServer,
 } from '../../src/gateway/node/gateway-server.ts';
 import type { GatewayServerLimits } from '../../src/gateway/node/server-limits.ts';
+import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 import { type DirectExchanges, directExchanges } from './direct-exchange.ts';
 import { testGateway, type TestGatewayOptions } from './test-gateway.ts';
 
@@ -21,13 +22,30 @@ export interface ServedGateway
   answer: RequestListener;
 }
 
-export async function serveGateway(
-  options: Partial<GatewayServerOptions> & {
-    readonly core?: TestGatewayOptions;
-    readonly limits?: Partial<GatewayServerLimits>;
-    readonly clock?: Clock;
-  } = {},
+export interface ServedGatewayOptions extends Partial<GatewayServerOptions> {
+  readonly core?: TestGatewayOptions;
+  readonly limits?: Partial<GatewayServerLimits>;
+  readonly clock?: Clock;
+}
+
+/** A gateway with TLS, which asks for no client certificate. */
+export async function serveTlsGateway(
+  options: Omit<ServedGatewayOptions, 'tls'> = {},
 ): Promise<ServedGateway> {
+  const certificates = await makeTestCertificates();
+  const { cert, key } = certificates.server;
+  const tls = { certFile: cert, keyFile: key, clientCaFile: undefined };
+  const served = await serveGateway({ ...options, tls });
+  const close = served[Symbol.asyncDispose].bind(served);
+  return Object.assign(served, {
+    async [Symbol.asyncDispose]() {
+      await close();
+      await certificates[Symbol.asyncDispose]();
+    },
+  });
+}
+
+export async function serveGateway(options: ServedGatewayOptions = {}): Promise<ServedGateway> {
   const server = createServer((request, response) => served.answer(request, response));
   await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;

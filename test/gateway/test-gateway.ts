@@ -1,3 +1,4 @@
+import { AccessError } from '../../src/access/access-error.ts';
 import { allowAll, type Authorizer } from '../../src/access/authorizer.ts';
 import type { RequestAuthenticator } from '../../src/access/request-authenticator.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
@@ -13,6 +14,14 @@ import {
 /** Forwards all credentials, as a gateway without any authentication does. */
 const forwardAll: RequestAuthenticator = {
   authenticate: () => Promise.resolve({ kind: 'forward', subject: undefined }),
+};
+
+/** Forwards the token `good`, and knows no other. */
+export const knowsGoodToken: RequestAuthenticator = {
+  authenticate: async ({ authorization }) => {
+    if (authorization[0] === 'Bearer good') return { kind: 'forward', subject: undefined };
+    throw new AccessError('unauthenticated', 'nobody knows the token');
+  },
 };
 
 export interface TestGatewayOptions extends Partial<

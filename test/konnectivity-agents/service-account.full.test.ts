@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
 import { describeWith } from '../../testkit/ground/describe-with.ts';
 import { ground } from '../../testkit/ground/ground.ts';
 import {
@@ -224,6 +225,10 @@ describeWith(
       // A server that ends deletes its Lease.
       servers.setPorts([first.agentPort]);
       await second.program.stop();
+      const leases = await server.get<{ items: KubeObject[] }>('lease', '-n', namespace);
+      const names = leases.items.map(({ metadata }) => metadata.name);
+      expect(names).toContain('konnectivity-proxy-server-s1');
+      expect(names).not.toContain('konnectivity-proxy-server-s2');
       await expect.poll(counts, settled).toEqual([1, 1]);
       expect(agent.program.output).not.toContain('forbidden');
     }, 180_000);

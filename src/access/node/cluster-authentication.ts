@@ -7,12 +7,7 @@ import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { Informer } from '../../kube/controllers/informer.ts';
 import { AccessError } from '../access-error.ts';
 import type { ClusterProviders } from '../authentication-chain.ts';
-import {
-  type ClusterGroup,
-  type ClusterIssuer,
-  clusterSettingsKey,
-  parseClusterSettings,
-} from '../cluster-settings.ts';
+import { type ClusterGroup, type ClusterIssuer, settingsInConfigMap } from '../cluster-settings.ts';
 import { OidcAuthenticator } from '../oidc-authenticator.ts';
 import type { TokenAuthenticator } from '../token-authenticator.ts';
 import { fetchJsonWith } from './fetch-json.ts';
@@ -92,10 +87,7 @@ export class ClusterAuthentication implements AsyncDisposable {
     const change = ++this.#change;
     const { log } = this.#parts;
     try {
-      if (configMap === undefined) throw new Error('it does not exist');
-      const text = configMap.data?.[clusterSettingsKey];
-      if (text === undefined) throw new Error(`it has no key ${clusterSettingsKey}`);
-      const groups = parseClusterSettings(text);
+      const groups = settingsInConfigMap(configMap && (configMap.data ?? {}));
       const names = await Promise.all(groups.map(allNamesOf));
       // A newer change has come meanwhile.
       if (change !== this.#change) return;

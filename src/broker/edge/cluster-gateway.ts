@@ -3,15 +3,17 @@ import {
   type AuthenticationChainOptions,
 } from '../../access/authentication-chain.ts';
 import { allowAll } from '../../access/authorizer.ts';
-import type { ClusterGroup } from '../../access/cluster-settings.ts';
+import { settingsOf } from '../../access/cluster-settings.ts';
 import { KubeTokenAuthenticator } from '../../access/kube-token-authenticator.ts';
 import { LiveGrants } from '../../access/live-grants.ts';
-import type { OidcAuthenticatorParts } from '../../access/oidc-authenticator.ts';
 import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import type { AuditEvent } from '../../gateway/audit.ts';
 import { EdgeOidc } from '../../gateway/edge/edge-oidc.ts';
 import type { EdgeContext } from '../../gateway/edge/edge-context.ts';
+import { EdgeProviders, type EdgeProvidersParts } from '../../gateway/edge/edge-providers.ts';
+import { HubClusterSettings } from '../../gateway/edge/hub-cluster-settings.ts';
+import type { HubServer } from '../../gateway/edge/hub-server.ts';
 import { serveRequest } from '../../gateway/edge/serve-request.ts';
 import { Gateway } from '../../gateway/gateway.ts';
 import { reviewAtManagedCluster } from '../../gateway/managed-token-review.ts';
@@ -55,7 +57,7 @@ export class ClusterGateway {
     });
     const { open } = exchanges;
     const clock = systemClock;
-    const { authorizer, reviewToken } = access;
+    const { authorizer, hub } = access;
     const oidc = options.oidc && new EdgeOidc(options.oidc, { clock, log });
     const gateway = new Gateway({
       authenticator: new AuthenticationChain({
@@ -65,14 +67,14 @@ export class ClusterGateway {
           clock,
         }),
         hub:
-          reviewToken &&
+          hub &&
           new KubeTokenAuthenticator({
             source: 'hub-token',
-            review: () => reviewToken,
+            review: () => hub.reviewToken,
             clock,
           }),
         oidc,
-        providersOf: ownProviders(cluster, options.clusterSettings, { oidc, clock, log }),
+        providersOf: ownProviders(cluster, options, { hub, oidc, clock, log }),
         identifiesForwarded: authorizer !== undefined,
       }),
       authorizer: authorizer ?? allowAll,
@@ -105,18 +107,20 @@ export class ClusterGateway {
   }
 }
 
-/** The providers of a cluster that has settings of its own; undefined: it has none. */
+/** The providers of the cluster; undefined: it has no settings of its own. */
 function ownProviders(
   cluster: string,
-  groups: readonly ClusterGroup[],
-  { oidc, ...parts }: OidcAuthenticatorParts & { readonly oidc: EdgeOidc | undefined },
+  { clusterSettings, clusterSettingsConfigMap: configMap }: EdgeGatewayOptions,
+  { hub, ...parts }: EdgeProvidersParts & { readonly hub: HubServer | undefined },
 ): AuthenticationChainOptions['providersOf'] {
-  const group = groups.find(({ clusters }) => clusters.includes(cluster));
-  if (group === undefined) return undefined;
-  const { hubTokens: acceptsHubTokens, oidc: own } = group;
-  if (own === undefined) return () => ({ acceptsHubTokens, oidc });
-  const issuer = own === 'off' ? undefined : new EdgeOidc(own.options, parts);
-  return () => ({ acceptsHubTokens, oidc: issuer });
+  const providers = new EdgeProviders(parts);
+  if (hub !== undefined && configMap !== undefined) {
+    const { readConfigMap } = hub;
+    const settings = new HubClusterSettings({ ...parts, readConfigMap, configMap, cluster });
+    return async () => providers.of(await settings.current());
+  }
+  const settings = settingsOf(cluster, clusterSettings);
+  return settings && (() => providers.of(settings));
 }
 
 /** The line of a request in the log: `debug`, and `info` if the gateway refused it. */

@@ -2,12 +2,11 @@ import { allOf, type Authorizer } from '../../access/authorizer.ts';
 import { type ClusterDirectory, noClusters } from '../../access/cluster-directory.ts';
 import { Policy } from '../../access/policy.ts';
 import { AccessReviewAuthorizer } from '../../access/subject-access-review.ts';
-import type { ReviewToken } from '../../access/token-review.ts';
 import type { WatchedAuthorizer } from '../../access/watched-authorizer.ts';
 import { systemClock } from '../../base/clock.ts';
 import type { DialerToken } from '../../base/tokens/token-subject.ts';
 import { HubLabels } from '../../gateway/edge/hub-labels.ts';
-import { openHubServer } from '../../gateway/edge/hub-server.ts';
+import { type HubServer, openHubServer } from '../../gateway/edge/hub-server.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import type { DialerAccess } from '../dialer-access.ts';
 import type { EdgeAccessOptions } from './access-options.ts';
@@ -18,7 +17,7 @@ export interface EdgeAccess {
   readonly authorizer: WatchedAuthorizer | undefined;
   readonly clusters: ClusterDirectory;
   /** Undefined: no hub cluster is known. */
-  readonly reviewToken: ReviewToken | undefined;
+  readonly hub: HubServer | undefined;
 }
 
 /**
@@ -46,7 +45,7 @@ export function openEdgeAccess({ policy, hub, asksHubAccess }: EdgeAccessOptions
             onChange() {},
           },
     clusters,
-    reviewToken: server?.reviewToken,
+    hub: server,
   };
 }
 

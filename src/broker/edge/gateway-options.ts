@@ -1,9 +1,12 @@
 import { type OidcOptions, oidcOptionProblems } from '../../access/oidc-options.ts';
 import { type ClusterGroup, parseClusterSettings } from '../../access/cluster-settings.ts';
 import { isDnsLabel } from '../../base/names/cluster-name.ts';
+import { caProblemOf } from '../../gateway/edge/edge-providers.ts';
+import type { ConfigMapName } from '../../gateway/edge/hub-server.ts';
 import { ExposedServices, parseExposedServices } from '../../gateway/exposed-services.ts';
 import { defaultUserLimits, type UserLimitValues } from '../../gateway/user-limits.ts';
 import { parseYaml } from '../../kube/client/parse-yaml.ts';
+import { accessVariables } from './access-options.ts';
 import { type EdgeVariables, parseBoolean } from './edge-variables.ts';
 
 /** Options of the gateway in the Worker. */
@@ -15,6 +18,8 @@ export interface EdgeGatewayOptions {
   readonly oidc: OidcOptions | undefined;
   /** Clusters whose users are authenticated in another way. */
   readonly clusterSettings: readonly ClusterGroup[];
+  /** The ConfigMap of the hub cluster with these clusters; undefined: `clusterSettings` counts. */
+  readonly clusterSettingsConfigMap: ConfigMapName | undefined;
 }
 
 export const gatewayVariables = {
@@ -33,6 +38,7 @@ export const gatewayVariables = {
   signingAlgs: 'CULVERT_OIDC_SIGNING_ALGS',
   requiredClaims: 'CULVERT_OIDC_REQUIRED_CLAIM',
   clusterSettings: 'CULVERT_CLUSTER_SETTINGS',
+  clusterSettingsConfigMap: 'CULVERT_CLUSTER_SETTINGS_CONFIGMAP',
 } as const;
 
 /** The gateway that the variables ask for; undefined: none. Notes problems in `given`. */
@@ -62,17 +68,32 @@ export function readGatewayOptions(given: EdgeVariables): EdgeGatewayOptions | u
     },
     oidc: readOidc(given),
     clusterSettings: given.readDocument(gatewayVariables.clusterSettings, parseSettings) ?? [],
+    clusterSettingsConfigMap: readSettingsConfigMap(given),
   };
+}
+
+function readSettingsConfigMap(given: EdgeVariables): ConfigMapName | undefined {
+  const { clusterSettings: text, clusterSettingsConfigMap: name } = gatewayVariables;
+  const configMap = given.read<ConfigMapName | undefined>(name, undefined, parseConfigMapName);
+  if (!given.has(name)) return undefined;
+  if (given.has(text)) given.problem(`${text} and ${name} cannot be set together`);
+  if (!given.has(accessVariables.hubUrl)) given.problem(`${name} needs ${accessVariables.hubUrl}`);
+  return configMap;
+}
+
+/** `NAMESPACE/NAME`. */
+function parseConfigMapName(text: string): ConfigMapName | undefined {
+  const [namespace = '', name = '', ...rest] = text.split('/');
+  const isName = rest.length === 0 && isDnsLabel(namespace) && name.split('.').every(isDnsLabel);
+  return isName ? { namespace, name } : undefined;
 }
 
 /** The settings as the addon writes them. */
 function parseSettings(text: string): readonly ClusterGroup[] {
   const groups = parseClusterSettings(text);
   for (const { clusters, oidc } of groups) {
-    if (typeof oidc !== 'object' || (oidc.ca ?? oidc.caProblem) === undefined) continue;
-    throw new Error(
-      `the issuer ${oidc.options.issuerUrl} of cluster ${clusters[0]} has a CA of its own, but the runtime verifies servers against public CAs only`,
-    );
+    const problem = typeof oidc === 'object' ? caProblemOf(oidc) : undefined;
+    if (problem !== undefined) throw new Error(`cluster ${clusters[0]}: ${problem}`);
   }
   return groups;
 }

@@ -13,18 +13,23 @@ import { unverifiedToken } from '../../access/unverified-token.ts';
 export class EdgeOidc implements TokenAuthenticator {
   readonly #issuerUrl: string;
   readonly #authenticator: OidcAuthenticator;
+  readonly #problem: string | undefined;
   #discovering: Promise<void> | undefined;
 
-  /** @throws AccessError `invalid_options` */
-  constructor(options: OidcOptions, parts: OidcAuthenticatorParts) {
+  /**
+   * @param problem the reason why the issuer cannot be used, so that none of its tokens is accepted
+   * @throws AccessError `invalid_options`
+   */
+  constructor(options: OidcOptions, parts: OidcAuthenticatorParts, problem?: string) {
     this.#issuerUrl = options.issuerUrl;
+    this.#problem = problem;
     this.#authenticator = new OidcAuthenticator(options, parts);
   }
 
   async authenticate(token: string): Promise<Subject | undefined> {
     if (unverifiedToken(token).iss !== this.#issuerUrl) return undefined;
-    const problem = this.#authenticator.unready;
-    if (problem !== undefined) {
+    if (this.#problem !== undefined) throw new AccessError('unavailable', this.#problem);
+    if (this.#authenticator.unready !== undefined) {
       this.#discovering ??= this.#discover();
       await this.#discovering;
     }

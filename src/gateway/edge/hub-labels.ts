@@ -4,6 +4,7 @@ import type { ClusterDirectory } from '../../access/cluster-directory.ts';
 import type { Labels } from '../../access/label-selector.ts';
 import type { Clock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
+import { askInTime } from './ask-in-time.ts';
 import type { HubServer } from './hub-server.ts';
 
 export interface HubLabelsParts extends Pick<HubServer, 'readLabels'> {
@@ -15,8 +16,6 @@ const kept = {
   good: { forMs: 30_000, most: 1_000 },
   bad: { forMs: 5_000, most: 1_000 },
 } as const;
-
-const readTimeoutMs = 10_000;
 
 /**
  * The labels of clusters, for a runtime that cannot watch the hub cluster: they are read when a rule
@@ -42,7 +41,8 @@ export class HubLabels implements ClusterDirectory {
 
   async #read(cluster: string): Promise<Labels | undefined> {
     try {
-      return await this.#parts.readLabels(cluster, AbortSignal.timeout(readTimeoutMs));
+      const { clock, readLabels } = this.#parts;
+      return await askInTime(clock, (signal) => readLabels(cluster, signal));
     } catch (thrown) {
       const message = `the labels of cluster ${cluster} cannot be read: ${describeError(thrown)}`;
       throw new AccessError('unavailable', message, { cause: thrown });

@@ -12,10 +12,27 @@ export interface HubServer {
    * @throws Error no answer
    */
   readonly readLabels: (cluster: string, signal: AbortSignal) => Promise<Labels | undefined>;
+  /**
+   * The data of a ConfigMap; undefined: it does not exist.
+   *
+   * @throws Error no answer
+   */
+  readonly readConfigMap: (
+    configMap: ConfigMapName,
+    signal: AbortSignal,
+  ) => Promise<Readonly<Record<string, string>> | undefined>;
+}
+
+export interface ConfigMapName {
+  readonly namespace: string;
+  readonly name: string;
 }
 
 /** A longer answer is not one of an API server. */
 const maxAnswerBytes = 256 * 1024;
+
+/** The data of a ConfigMap have at most 1 MiB, and each of its quotes has two bytes in an answer. */
+const maxConfigMapBytes = 3 * 1024 * 1024;
 
 /**
  * Reaches the hub cluster's API server by `fetch`. The runtime verifies its certificate against
@@ -28,19 +45,20 @@ export function openHubServer(server: { readonly url: URL; readonly token: strin
     path: string,
     init: RequestInit,
     what: string,
+    maxBytes = maxAnswerBytes,
   ): Promise<Readonly<Record<string, unknown>> | undefined> => {
     // Another server must not get the token.
     const response = await fetch(`${base}${path}`, { redirect: 'manual', ...init });
     const { status } = response;
     const isMissing = status === 404 && init.method === 'GET';
     if (isMissing || (status !== 200 && status !== 201)) {
-      const text = isMissing ? await response.text() : await response.body?.cancel();
+      const text = isMissing ? await textOf(response, maxBytes) : await response.body?.cancel();
       // A server without ManagedClusters answers 404 as well, but names no object.
       if (isMissing && /"name":\s*"/.test(text ?? '')) return undefined;
       throw new Error(`the hub's API server answered ${status} to ${what}`);
     }
-    const text = await response.text();
-    if (text.length > maxAnswerBytes) throw new Error(`the answer to ${what} is too long`);
+    const text = await textOf(response, maxBytes);
+    if (text === undefined) throw new Error(`the answer to ${what} is too long`);
     return (JSON.parse(text) as Readonly<Record<string, unknown>> | null) ?? {};
   };
   const create = async (
@@ -75,5 +93,30 @@ export function openHubServer(server: { readonly url: URL; readonly token: strin
       const { labels } = (found['metadata'] ?? {}) as { readonly labels?: Labels };
       return labels ?? {};
     },
+    async readConfigMap({ namespace, name }, signal) {
+      const path = `/api/v1/namespaces/${namespace}/configmaps/${name}`;
+      const init = { method: 'GET', headers, signal };
+      const found = await ask(path, init, 'a ConfigMap', maxConfigMapBytes);
+      if (found === undefined) return undefined;
+      return (found['data'] ?? {}) as Readonly<Record<string, string>>;
+    },
   };
+}
+
+/** Reads a body; undefined: it has more bytes. */
+async function textOf({ body }: Response, maxBytes: number): Promise<string | undefined> {
+  if (body === null) return '';
+  const decoder = new TextDecoder();
+  const reader = body.getReader();
+  let text = '';
+  for (let bytes = 0; ;) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    bytes += value.length;
+    if (bytes > maxBytes) {
+      await reader.cancel();
+      return undefined;
+    }
+    text += decoder.decode(value, { stream: true });
+  }
 }

@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import type { TLSSocket } from 'node:tls';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { http2Limits } from '../../../src/agent/http/http2-connection.ts';
 import { TunnelError } from '../../../src/tunnel/errors.ts';
 import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 import {
-  data as dataFrame,
   frame,
   frameFlags,
   frameTypes,
@@ -15,7 +15,13 @@ import {
   settings,
 } from '../../../testkit/http2/frames.ts';
 import { AgentWorld, type AwaitedExchange } from './agent-world.ts';
-import { data, head, type RawBehaviour, RawHttp2Server } from './raw-http2-server.ts';
+import {
+  data,
+  head,
+  type RawBehaviour,
+  type RawConnection,
+  RawHttp2Server,
+} from './raw-http2-server.ts';
 
 const raw = new RawHttp2Server();
 const clock = new VirtualClock();
@@ -48,6 +54,15 @@ const ok = [[':status', '200']] as const;
 /** Waits until something is true that real sockets bring about. */
 async function until(isMet: () => boolean): Promise<void> {
   while (!isMet()) await nextTurn();
+}
+
+/**
+ * Waits for something that the memory tunnel brings about within this turn of the event loop. A dial
+ * that began in this turn is still under way afterwards.
+ */
+async function inThisTurn(isMet: () => boolean): Promise<void> {
+  for (let count = 0; count < 10_000 && !isMet(); count++) await Promise.resolve();
+  expect(isMet()).toBe(true);
 }
 
 /** A watch whose head has arrived. */
@@ -219,12 +234,17 @@ describe('Connections of HTTP/2', () => {
   });
 
   it('A caller that leaves during the dial does not disturb another one', async () => {
+    server.settings = [[settingIds.maxConcurrentStreams, 1]];
     server.onRequest = (connection, stream) => connection.answer(stream);
+    // The tunnel has a session from now on, and the connection has no place for more.
+    await opened();
     const leaving = watch();
     const staying = watch();
+    await inThisTurn(() => world.requests.openCount === 3);
     leaving.exchange.reset(new TunnelError('cancelled', 'gone'));
+    await inThisTurn(() => world.requests.openCount === 2);
     await staying.until(() => staying.head !== undefined);
-    expect(raw.connections.map(({ streams }) => streams.length)).toEqual([1]);
+    expect(raw.connections.map(({ streams }) => streams.length)).toEqual([1, 1]);
   });
 
   it('A cancelled watch keeps its place for a second, so that the server ends its work', async () => {
@@ -306,6 +326,29 @@ describe('A GOAWAY of the server', () => {
     },
   );
 
+  it.each([
+    ['a GOAWAY', goaway(0)],
+    ['a GOAWAY with an error', goaway(0, 11)],
+    ['REFUSED_STREAM', reset(1, 7)],
+  ])(
+    'A watch that %s refuses is sent again, also if it was the first one of its connection',
+    async (_, refusal) => {
+      server.onRequest = (connection, stream, count) => {
+        if (count <= 2) connection.send(refusal);
+        else connection.answer(stream, 'answer');
+      };
+      const exchange = watch();
+      await exchange.until(() => exchange.body === 'answer');
+      expect(raw.connections.map(({ streams }) => streams.length)).toEqual([1, 1, 1]);
+    },
+  );
+
+  it('A watch that the server may have processed before a GOAWAY with an error is cut', async () => {
+    server.onRequest = (connection) => connection.send(goaway(1, 11));
+    expect(await watch().closed).toMatchObject({ code: 'target_reset' });
+    expect(raw.connections).toHaveLength(1);
+  });
+
   it('A watch that is refused each time ends with a typed error', async () => {
     server.onRequest = (connection, stream) => connection.send(reset(stream, 7));
     expect(await watch().closed).toMatchObject({ code: 'target_reset' });
@@ -372,26 +415,69 @@ describe('A PING of the agent', () => {
   });
 });
 
+/** Sends DATA as fast as the windows of the streams and of the connection allow. */
+class DataPump {
+  readonly sentBytes = new Map<number, number>();
+  readonly #connection: RawConnection;
+  #allBytes = 0;
+
+  constructor(connection: RawConnection) {
+    this.#connection = connection;
+  }
+
+  /** Sends at most `most` bytes of a stream, and returns their number. */
+  send(stream: number, most: number): number {
+    const { grantedBytes } = this.#connection;
+    const sent = this.sentBytes.get(stream) ?? 0;
+    const ofStream = http2Limits.streamWindowBytes + (grantedBytes.get(stream) ?? 0) - sent;
+    const ofAll = 65_535 + (grantedBytes.get(0) ?? 0) - this.#allBytes;
+    const bytes = Math.min(most, ofStream, ofAll, 16_384);
+    if (bytes <= 0) return 0;
+    this.#connection.send(data(stream, Buffer.alloc(bytes)));
+    this.sentBytes.set(stream, sent + bytes);
+    this.#allBytes += bytes;
+    return bytes;
+  }
+
+  /** Sends all that the windows of these streams allow, until nothing was allowed for long. */
+  async fill(streams: readonly number[], mostBytes: number): Promise<void> {
+    for (let quietTurns = 0; quietTurns < 200; quietTurns++) {
+      for (const stream of streams) {
+        const left = mostBytes - (this.sentBytes.get(stream) ?? 0);
+        if (this.send(stream, left) > 0) quietTurns = 0;
+      }
+      await nextTurn();
+    }
+  }
+}
+
 describe('Readers that stop', () => {
-  it('A watch whose reader has stopped stops no other on its connection', async () => {
+  it('A watch whose reader has stopped stops its server, and no other watch on its connection', async () => {
     server.onRequest = (connection, stream) => connection.answer(stream);
     const stopped = await Promise.all(Array.from({ length: 20 }, opened));
     const other = await opened();
     for (const exchange of stopped) exchange.isReading = false;
     const [connection] = raw.connections;
-    // As much as the window of each stream allows, which is more than the first one of a connection.
-    for (const stream of connection!.streams.slice(0, stopped.length)) {
-      for (let sent = 0; sent < 8; sent++)
-        connection!.send(dataFrame(stream, Buffer.alloc(16_384)));
+    const pump = new DataPump(connection!);
+    const streams = connection!.streams.slice(0, stopped.length);
+    const mostBytes = 4 * 1024 ** 2;
+    await pump.fill(streams, mostBytes);
+    for (const stream of streams) expect(pump.sentBytes.get(stream)).toBeLessThan(mostBytes);
+    const last = connection!.streams.at(-1)!;
+    while (other.bodyBytes < mostBytes) {
+      pump.send(last, mostBytes - (pump.sentBytes.get(last) ?? 0));
+      await nextTurn();
     }
-    for (let sent = 0; sent < 8; sent++) {
-      connection!.send(data(connection!.streams.at(-1)!, 'x'.repeat(16_000)));
-    }
-    await other.until(() => other.bodyBytes === 8 * 16_000);
-    for (const exchange of stopped) {
-      await exchange.until(() => exchange.bodyBytes > 0);
-      expect(exchange.error).toBeUndefined();
-    }
+    for (const exchange of stopped) expect(exchange.error).toBeUndefined();
+  });
+
+  it('The windows of stopped readers together are smaller than the one of their connection', async () => {
+    server.onRequest = (connection, stream) => connection.answer(stream);
+    await opened();
+    const [connection] = raw.connections;
+    await until(() => connection!.grantedBytes.has(0));
+    const windowBytes = 65_535 + connection!.grantedBytes.get(0)!;
+    expect(windowBytes).toBeGreaterThan(http2Limits.maxStreams * http2Limits.streamWindowBytes);
   });
 });
 

@@ -21,6 +21,8 @@ export class RawConnection {
   readonly headLengths: number[] = [];
   /** The types of all frames that the client has sent. */
   readonly types: number[] = [];
+  /** The bytes that the client has granted to each stream beyond the first window; 0: to all. */
+  readonly grantedBytes = new Map<number, number>();
 
   constructor(socket: TLSSocket) {
     this.socket = socket;
@@ -112,6 +114,10 @@ export class RawHttp2Server {
         }
         if (type === frameTypes.ping && !isAck && behaviour.isAnswering) {
           connection.send(frame(frameTypes.ping, frameFlags.ack, 0, payload));
+        }
+        if (type === frameTypes.windowUpdate) {
+          const before = connection.grantedBytes.get(stream) ?? 0;
+          connection.grantedBytes.set(stream, before + payload.readUInt32BE());
         }
         if (type !== frameTypes.headers) continue;
         connection.streams.push(stream);

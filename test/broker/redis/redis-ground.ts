@@ -15,6 +15,10 @@ import {
 import type { DebianProgram } from '../../../testkit/ground/ground.ts';
 import { freePort, startProgram, type Program } from '../../../testkit/processes/process.ts';
 import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
+import {
+  makeTestCertificates,
+  type TestCertificates,
+} from '../../../testkit/world/certificates.ts';
 
 /** How long something that is on its way may take: a machine may be busy. */
 export const soon = { timeout: 10_000 };
@@ -112,6 +116,39 @@ export class RedisServer implements AsyncDisposable {
     this.resume();
     await this.#program.stop();
     await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+/** A Redis that speaks TLS at one port, and nothing at another. */
+export class TlsRedis implements AsyncDisposable {
+  readonly server: RedisServer;
+  readonly certificates: TestCertificates;
+  /** Where TLS is spoken: `rediss://`. */
+  readonly url: string;
+
+  private constructor(server: RedisServer, certificates: TestCertificates, port: number) {
+    this.server = server;
+    this.certificates = certificates;
+    this.url = `rediss://127.0.0.1:${port}`;
+  }
+
+  /** @param clients whether clients need a certificate, as Redis has it in `tls-auth-clients` */
+  static async start(redis: DebianProgram, clients: 'yes' | 'optional'): Promise<TlsRedis> {
+    const certificates = await makeTestCertificates();
+    const port = await freePort();
+    const server = await RedisServer.start(redis, {
+      'tls-port': port,
+      'tls-cert-file': certificates.server.cert,
+      'tls-key-file': certificates.server.key,
+      'tls-ca-cert-file': certificates.client.ca,
+      'tls-auth-clients': clients,
+    });
+    return new TlsRedis(server, certificates, port);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server[Symbol.asyncDispose]();
+    await this.certificates[Symbol.asyncDispose]();
   }
 }
 

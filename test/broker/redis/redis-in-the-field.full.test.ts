@@ -9,17 +9,13 @@ import { openRedisTls } from '../../../src/broker/redis/redis-tls.ts';
 import { describeWith } from '../../../testkit/ground/describe-with.ts';
 import { ground } from '../../../testkit/ground/ground.ts';
 import {
-  makeTestCertificates,
-  type TestCertificates,
-} from '../../../testkit/world/certificates.ts';
-import { freePort } from '../../../testkit/processes/process.ts';
-import {
   FreezingProxy,
   newPrefix,
   RedisServer,
   type TestReplica,
   soon,
   startReplica,
+  TlsRedis,
   told,
 } from './redis-ground.ts';
 
@@ -231,36 +227,20 @@ describeWith(
 );
 
 describeWith({ redis: await ground.debian('redis-server') }, 'Redis with TLS files', (real) => {
-  let certificates: TestCertificates;
-  let server: RedisServer;
-  let tlsPort: number;
-  beforeAll(async () => {
-    certificates = await makeTestCertificates();
-    const { server: files, client } = certificates;
-    tlsPort = await freePort();
-    server = await RedisServer.start(real.redis, {
-      'tls-port': tlsPort,
-      'tls-cert-file': files.cert,
-      'tls-key-file': files.key,
-      'tls-ca-cert-file': client.ca,
-      'tls-auth-clients': 'yes',
-    });
-  });
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    await certificates?.[Symbol.asyncDispose]();
-  });
+  let tlsRedis: TlsRedis;
+  beforeAll(async () => void (tlsRedis = await TlsRedis.start(real.redis, 'yes')));
+  afterAll(() => tlsRedis?.[Symbol.asyncDispose]());
 
   it('The directory uses changed TLS files for its next connection', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-redis-tls-'));
     onTestFinished(() => rm(directory, { recursive: true }));
     const at = (name: string) => join(directory, name);
-    const { server: trusted, client, stranger } = certificates;
+    const { server: trusted, client, stranger } = tlsRedis.certificates;
     await copyFile(stranger.ca, at('ca'));
     await copyFile(stranger.cert, at('cert'));
     await copyFile(stranger.key, at('key'));
     const replica = await startReplica({
-      redis: `rediss://127.0.0.1:${tlsPort}`,
+      redis: tlsRedis.url,
       tls: { caFile: at('ca'), certFile: at('cert'), keyFile: at('key') },
       replica: 'r1',
       keyPrefix: newPrefix(),
@@ -286,7 +266,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis with TLS fil
   });
 
   it('The directory trusts the well-known CAs besides the file', async () => {
-    const { ca } = certificates.server;
+    const { ca } = tlsRedis.certificates.server;
     const target = parseRedisUrl('rediss://r');
     const tls = await openRedisTls(target, { caFile: ca }, silentLogger);
     const [wellKnown = ''] = getCACertificates('default');

@@ -6,12 +6,9 @@ import type { Directory } from '../../../src/broker/directory.ts';
 import { describeDirectory, describeSharedDirectory } from '../../contracts/directory.contract.ts';
 import { describeWith } from '../../../testkit/ground/describe-with.ts';
 import { ground } from '../../../testkit/ground/ground.ts';
-import {
-  makeTestCertificates,
-  type TestCertificates,
-} from '../../../testkit/world/certificates.ts';
+import type { TestCertificates } from '../../../testkit/world/certificates.ts';
 import { freePort } from '../../../testkit/processes/process.ts';
-import { newPrefix, RedisServer, startReplica, soon } from './redis-ground.ts';
+import { newPrefix, RedisServer, soon, startReplica, TlsRedis } from './redis-ground.ts';
 
 const onFirst = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1:8080' };
 const never = 1e9;
@@ -19,28 +16,16 @@ const never = 1e9;
 describeWith({ redis: await ground.debian('redis-server') }, 'Redis with TLS', ({ redis }) => {
   let certificates: TestCertificates;
   let server: RedisServer;
-  let tlsPort: number;
-
+  let url: string;
+  const stack = new AsyncDisposableStack();
   beforeAll(async () => {
-    certificates = await makeTestCertificates();
-    const { server: files, client } = certificates;
-    tlsPort = await freePort();
-    server = await RedisServer.start(redis, {
-      'tls-port': tlsPort,
-      'tls-cert-file': files.cert,
-      'tls-key-file': files.key,
-      'tls-ca-cert-file': client.ca,
-      'tls-auth-clients': 'optional',
-    });
+    ({ certificates, server, url } = stack.use(await TlsRedis.start(redis, 'optional')));
   });
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    await certificates?.[Symbol.asyncDispose]();
-  });
+  afterAll(() => stack.disposeAsync());
 
   const start = (keyPrefix: string, tls: object) =>
     startReplica({
-      redis: `rediss://127.0.0.1:${tlsPort}`,
+      redis: url,
       tls,
       replica: 'r1',
       keyPrefix,
