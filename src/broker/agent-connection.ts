@@ -5,7 +5,6 @@ import type { Link, LinkOwner } from '../tunnel/link.ts';
 import { decodeHello, encodeMessage, protocolVersion, type Hello } from '../tunnel/message.ts';
 import { answerPing } from '../tunnel/ping.ts';
 import type { AdmittedAgent } from './admitted-client.ts';
-import { AgeLimit } from './age-limit.ts';
 import { agentLoss } from './agent-loss.ts';
 import type { AgentRelay } from './agent-relay.ts';
 import { AttachedSessions } from './attached-sessions.ts';
@@ -34,8 +33,8 @@ export class AgentConnection implements LinkOwner, TunnelName {
   /** The tunnel's claim in the directory. */
   readonly claim: TunnelClaim;
   readonly sessions: AttachedSessions;
-  readonly #liveness: LivenessCheck;
-  readonly #ageLimit: AgeLimit;
+  /** Made for the first check, because most tunnels are never checked. */
+  #liveness: LivenessCheck | undefined;
   readonly #connectedAtMs: number;
   #state: TunnelState;
   #hello: Pick<AgentSnapshot, 'software' | 'zone'> & Pick<Hello, 'source'> = { software: '' };
@@ -49,7 +48,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     name: TunnelName & Pick<AdmittedAgent, 'standby'>,
     snapshot?: AgentSnapshot,
   ) {
-    const { clock, directory, maxTunnelAgeMs } = relay.options;
+    const { clock, directory } = relay.options;
     this.#relay = relay;
     this.link = link;
     this.cluster = name.cluster;
@@ -60,8 +59,6 @@ export class AgentConnection implements LinkOwner, TunnelName {
     this.key = tunnelKey(name);
     this.claim = new TunnelClaim(directory);
     this.sessions = new AttachedSessions(link);
-    this.#liveness = new LivenessCheck(link, clock);
-    this.#ageLimit = new AgeLimit(clock, maxTunnelAgeMs ?? relayLimits.maxTunnelAgeMs, this);
     this.#connectedAtMs = snapshot?.connectedAtMs ?? Date.now();
     if (snapshot !== undefined) {
       this.#establishedAtMs = -Infinity;
@@ -112,7 +109,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
 
   /** Until the process proves that it is alive, new sessions prefer other tunnels. */
   get livenessPending(): boolean {
-    return this.#liveness.pending;
+    return this.#liveness?.pending === true;
   }
 
   get status(): AgentStatus {
@@ -132,6 +129,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
    */
   checkAlive(): void {
     if (this.draining || this.closed) return;
+    this.#liveness ??= new LivenessCheck(this.link, this.#relay.options.clock);
     this.#liveness.start(
       () => this.#relay.onSharedId(this),
       () => {
@@ -150,7 +148,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
   retire(deadlineMs: number): void {
     if (this.#state.kind !== 'serving') return;
     this.#state = { kind: 'retiring', deadlineMs };
-    this.#ageLimit.cancel();
+    this.#relay.ageLimits.cancel(this);
     this.#closeIfFailed(this.claim.retire());
     const goAway = encodeMessage({ deadlineMs, retryAfterMs: 0, scope: 'broker' });
     this.link.sendCopy(FrameType.goaway, 0, 0, goAway);
@@ -184,7 +182,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     if (this.#state.kind === 'greeting') this.#state.timer.cancel();
     this.#state = closed;
     this.claim.end();
-    this.#liveness.cancel();
+    this.#liveness?.cancel();
     this.#relay.unregister(this);
     this.#log.info('agent disconnected', { code: error?.code, error: error?.message });
     const hasOthers = this.#relay.hasOtherAgents(this);
@@ -199,7 +197,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
       case FrameType.ping:
         return answerPing(this.link, payload);
       case FrameType.pong:
-        return this.#liveness.answered();
+        return this.#liveness?.answered();
       case FrameType.goaway:
         return this.#onGoAway();
       default:
@@ -225,7 +223,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     this.#establishedAtMs = clock.now();
     if (this.leaving) this.#withdraw();
     else if (this.retiring) this.#closeIfFailed(this.claim.retire());
-    else this.#ageLimit.start();
+    else this.#relay.ageLimits.start(this);
     const { agent } = this;
     const welcome = { ...protocolVersion, replica, session: 0, agent, ...sessionLimits };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
@@ -252,7 +250,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
 
   /** From now on the tunnel cannot be found. Idempotent. */
   #withdraw(): void {
-    this.#ageLimit.cancel();
+    this.#relay.ageLimits.cancel(this);
     this.#closeIfFailed(this.claim.withdraw());
   }
 

@@ -1,10 +1,12 @@
 import type { FrameType } from '../tunnel/frame.ts';
 import type { Link } from '../tunnel/link.ts';
+import type { AgeLimits } from './age-limits.ts';
 import type { RelayOptions } from './relay-options.ts';
 
 /** What an agent's tunnel, an `Agent`, needs of the relay. */
 export interface AgentRelay<Agent> {
   readonly options: RelayOptions;
+  readonly ageLimits: AgeLimits;
   /** Frames of sessions that had just ended: such frames may still be on the way. */
   droppedFrames: number;
   register(agent: Agent): void;

@@ -10,7 +10,7 @@ export class LivenessCheck {
   readonly #link: Link;
   readonly #clock: Clock;
   #timer: Timer | undefined;
-  #onAlive: () => void = () => {};
+  #onAlive: (() => void) | undefined;
 
   constructor(link: Link, clock: Clock) {
     this.#link = link;
@@ -41,7 +41,7 @@ export class LivenessCheck {
   answered(): void {
     if (!this.pending) return;
     this.cancel();
-    this.#onAlive();
+    this.#onAlive?.();
   }
 
   /** Idempotent. */

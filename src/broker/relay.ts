@@ -4,6 +4,7 @@ import { TunnelError } from '../tunnel/errors.ts';
 import type { FrameType } from '../tunnel/frame.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
 import type { AdmittedClient } from './admitted-client.ts';
+import { AgeLimits } from './age-limits.ts';
 import { AgentConnection } from './agent-connection.ts';
 import type { AgentRelay } from './agent-relay.ts';
 import { DialerConnection, type DialerRelay } from './dialer-connection.ts';
@@ -25,6 +26,7 @@ import { TunnelTable } from './tunnel-table.ts';
  */
 export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAccess {
   readonly options: RelayOptions;
+  readonly ageLimits: AgeLimits;
   readonly #tunnels = new TunnelTable();
   readonly #router: Router;
   readonly #sharedIds: SharedIds;
@@ -41,6 +43,8 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
 
   constructor(options: RelayOptions) {
     this.options = options;
+    const { clock, maxTunnelAgeMs = relayLimits.maxTunnelAgeMs } = options;
+    this.ageLimits = new AgeLimits(clock, maxTunnelAgeMs);
     this.#sharedIds = new SharedIds(options.log);
     this.#router = new Router(options, this.#tunnels);
     options.directory.onFenced((claim) => this.#onFenced(claim));
@@ -56,9 +60,8 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
     const { onlyCluster, forward } = this.options;
     // Another replica may have the agent, and this one forwards sessions to it.
     if (onlyCluster === undefined || forward !== undefined) return undefined;
-    return this.#tunnels.choose(onlyCluster, {}) === undefined
-      ? 'no agent is connected'
-      : undefined;
+    const tunnel = this.#tunnels.choose(onlyCluster, {});
+    return tunnel === undefined ? 'no agent is connected' : undefined;
   }
 
   get dialerCount(): number {
@@ -94,9 +97,7 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
       draining: this.#draining,
       dialers: this.dialerCount,
       relayedBytes: this.relayedBytes,
-      clusters: clusterStatuses(
-        Array.from(this.#tunnels, ({ cluster, status }) => ({ cluster, ...status })),
-      ),
+      clusters: clusterStatuses(this.#tunnels.statuses),
     };
   }
 
@@ -289,8 +290,7 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
   close(): void {
     this.#stopAccepting();
     const error = new TunnelError('draining', 'this broker is shutting down');
-    for (const dialer of this.#dialers) dialer.link.close(error);
-    for (const agent of this.agents()) agent.link.close(error);
+    for (const { link } of [...this.#dialers, ...this.agents()]) link.close(error);
   }
 }
 

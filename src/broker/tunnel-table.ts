@@ -1,41 +1,52 @@
 import type { AgentConnection } from './agent-connection.ts';
 import { isSuitable, processName, type AgentCriteria, type AgentProcess } from './directory.ts';
 import { relayLimits } from './relay-options.ts';
+import type { AgentStatus } from './status.ts';
 import { tunnelKey, type TunnelName } from './tunnel-name.ts';
 
 /** The tunnels here whose agents have sent HELLO, by cluster. */
 export class TunnelTable {
-  /** By cluster, and within it by `AgentConnection.key`. */
-  readonly #clusters = new Map<string, Map<string, AgentConnection>>();
+  /**
+   * By cluster, in the order of their HELLOs. Most clusters have one or two tunnels, and a map takes
+   * five times the memory of such a list. A list never changes, because a loop over it may close
+   * tunnels.
+   */
+  readonly #clusters = new Map<string, readonly AgentConnection[]>();
 
   get size(): number {
     let count = 0;
-    for (const tunnels of this.#clusters.values()) count += tunnels.size;
+    for (const tunnels of this.#clusters.values()) count += tunnels.length;
     return count;
   }
 
   *[Symbol.iterator](): Iterator<AgentConnection> {
-    for (const tunnels of this.#clusters.values()) yield* tunnels.values();
+    for (const tunnels of this.#clusters.values()) yield* tunnels;
+  }
+
+  /** The cluster and the status of each tunnel. */
+  get statuses(): (AgentStatus & { readonly cluster: string })[] {
+    return Array.from(this, ({ cluster, status }) => ({ cluster, ...status }));
   }
 
   get(name: TunnelName): AgentConnection | undefined {
-    return this.#clusters.get(name.cluster)?.get(tunnelKey(name));
+    const key = tunnelKey(name);
+    return this.#clusters.get(name.cluster)?.find((tunnel) => tunnel.key === key);
   }
 
   count(cluster: string): number {
-    return this.#clusters.get(cluster)?.size ?? 0;
+    return this.#clusters.get(cluster)?.length ?? 0;
   }
 
   of(cluster: string): Iterable<AgentConnection> {
-    return this.#clusters.get(cluster)?.values() ?? [];
+    return this.#clusters.get(cluster) ?? [];
   }
 
   /** @returns the tunnel of the same name that it replaces */
   add(agent: AgentConnection): AgentConnection | undefined {
-    const tunnels = this.#clusters.get(agent.cluster) ?? new Map<string, AgentConnection>();
-    const replaced = tunnels.get(agent.key);
-    tunnels.set(agent.key, agent);
-    this.#clusters.set(agent.cluster, tunnels);
+    const tunnels = this.#clusters.get(agent.cluster) ?? [];
+    const replaced = tunnels.find(({ key }) => key === agent.key);
+    const others = tunnels.filter((tunnel) => tunnel !== replaced);
+    this.#clusters.set(agent.cluster, [...others, agent]);
     return replaced;
   }
 
@@ -45,10 +56,11 @@ export class TunnelTable {
    * @returns whether it was there
    */
   delete(agent: AgentConnection): boolean {
-    const tunnels = this.#clusters.get(agent.cluster);
-    if (tunnels?.get(agent.key) !== agent) return false;
-    tunnels.delete(agent.key);
-    if (tunnels.size === 0) this.#clusters.delete(agent.cluster);
+    const tunnels = this.#clusters.get(agent.cluster) ?? [];
+    if (!tunnels.includes(agent)) return false;
+    const others = tunnels.filter((tunnel) => tunnel !== agent);
+    if (others.length === 0) this.#clusters.delete(agent.cluster);
+    else this.#clusters.set(agent.cluster, others);
     return true;
   }
 

@@ -22,6 +22,9 @@ export interface AcceptOptions {
 
 const rejectTimeoutMs = 2_000;
 
+/** Shared by all links of a broker. */
+const defaultKeepAlive: KeepAliveOptions = { role: 'answers' };
+
 /**
  * Completes the handshake of a request that an http.Server's 'upgrade' event brought. Authenticate
  * first, because afterwards the client is connected.
@@ -58,11 +61,10 @@ export function acceptWebSocket(
     'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
       `Sec-WebSocket-Accept: ${acceptKey(key)}\r\nSec-WebSocket-Protocol: ${protocol}\r\n${more}\r\n`,
   );
-  const keepAlive: KeepAliveOptions = {
-    ...options.keepAlive,
-    ...(clock === undefined ? {} : { clock }),
-    role: 'answers',
-  };
+  const keepAlive: KeepAliveOptions =
+    options.keepAlive === undefined && clock === undefined
+      ? defaultKeepAlive
+      : { ...options.keepAlive, ...(clock === undefined ? {} : { clock }), role: 'answers' };
   return new WebSocketLink(socket, new SocketInput(socket, head), {
     role: 'server',
     peer: formatPeer(socket),

@@ -1,10 +1,20 @@
+import { systemClock, type Timer } from '../clock.ts';
+
 const outputSlabBytes = 128 * 1024;
 const maxFree = 128;
 
 /** The rest of a slab is worth another output if it takes a whole batch of the usual size. */
 const minRestBytes = 64 * 1024;
 
+/** How often free slabs that were not needed since the last time are given up, in milliseconds. */
+export const trimEveryMs = 10_000;
+
 const free: OutputSlab[] = [];
+
+/** The smallest number of free slabs since the last trim. */
+let leastFree = 0;
+let trimTimer: Timer | undefined;
+let isTrimPlanned = false;
 
 /** A slab of which one output has used the beginning, and no output uses the rest. */
 let started: OutputSlab | undefined;
@@ -12,7 +22,8 @@ let started: OutputSlab | undefined;
 /**
  * Memory for the output of sockets. The process recycles it, so that idle links hold none. One
  * output at a time writes into a slab. Outputs with small batches use a slab one after the other,
- * so that a thousand busy sockets need the memory of their bytes and not a slab each.
+ * so that a thousand busy sockets need the memory of their bytes and not a slab each. A burst needs
+ * many slabs for a short time, so slabs that stay free are given up.
  */
 export class OutputSlab {
   readonly bytes = Buffer.allocUnsafeSlow(outputSlabBytes);
@@ -32,6 +43,7 @@ export class OutputSlab {
       return slab;
     }
     const fresh = free.pop() ?? new OutputSlab();
+    if (free.length < leastFree) leastFree = free.length;
     fresh.usedBytes = 0;
     fresh.retain();
     return fresh;
@@ -55,6 +67,22 @@ export class OutputSlab {
   }
 
   release(): void {
-    if (--this.#references === 0 && free.length < maxFree) free.push(this);
+    if (--this.#references > 0 || free.length >= maxFree) return;
+    free.push(this);
+    if (!isTrimPlanned) planTrim();
   }
+}
+
+function planTrim(): void {
+  isTrimPlanned = true;
+  if (trimTimer === undefined) trimTimer = systemClock.setTimer(trimEveryMs, trim);
+  else trimTimer.restart();
+}
+
+function trim(): void {
+  isTrimPlanned = false;
+  // The last ones stay, because their memory is the likeliest to be in the cache.
+  free.splice(0, leastFree);
+  leastFree = free.length;
+  if (leastFree > 0) planTrim();
 }

@@ -117,7 +117,8 @@ export class ConnectionGuard implements Disposable {
       socket.destroy();
       return;
     }
-    socket.once('close', () => this.#table.remove(connection));
+    // `once` would keep two more objects for each connection.
+    socket.on('close', () => this.#table.remove(connection));
     this.#makeRoom(connection);
   }
 
