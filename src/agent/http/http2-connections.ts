@@ -77,7 +77,10 @@ export class Http2Connections {
     const onAbort = (): void => {
       server.waiters.delete(waiter);
       reject(new TunnelError('cancelled', 'the stream ended during the dial'));
-      if (server.waiters.size === 0) for (const dial of server.dials) dial.abort();
+      if (server.waiters.size > 0) return;
+      for (const dial of server.dials) dial.abort();
+      // A request that comes now must not wait for a dial that is cancelled.
+      server.dials.clear();
     };
     signal.addEventListener('abort', onAbort, { once: true });
     this.#dialForWaiters(server, endpoint);
@@ -121,8 +124,8 @@ export class Http2Connections {
       else this.#serve(server, endpoint, connection);
     } catch (thrown) {
       server.dials.delete(dialing);
-      // Another dial may still succeed.
-      if (server.dials.size > 0) return;
+      // Other dials are for those who wait, and may still succeed.
+      if (dialing.signal.aborted || server.dials.size > 0) return;
       const error = dialError(endpoint.host, thrown);
       for (const { reject } of server.waiters) reject(error);
       server.waiters.clear();

@@ -247,6 +247,18 @@ describe('Connections of HTTP/2', () => {
     expect(raw.connections.map(({ streams }) => streams.length)).toEqual([1, 1]);
   });
 
+  it('A watch is not cut by the end of a dial whose callers have all left', async () => {
+    server.settings = [[settingIds.maxConcurrentStreams, 1]];
+    server.onRequest = (connection, stream) => connection.answer(stream);
+    await opened();
+    const leaving = [watch(), watch()];
+    await inThisTurn(() => world.requests.openCount === 3);
+    for (const { exchange } of leaving) exchange.reset(new TunnelError('cancelled', 'gone'));
+    await inThisTurn(() => world.requests.openCount === 1);
+    await opened();
+    expect(raw.connections.map(({ streams }) => streams.length)).toEqual([1, 1]);
+  });
+
   it('A cancelled watch keeps its place for a second, so that the server ends its work', async () => {
     server.settings = [[settingIds.maxConcurrentStreams, 1]];
     server.onRequest = (connection, stream) => connection.answer(stream);
