@@ -6,7 +6,7 @@ import { encodeFailure, encodeMessage } from './message.ts';
 import { writeOffset } from './offset.ts';
 import { encodeOpen } from './open-message.ts';
 import { maxDataBytes } from './slab.ts';
-import { mayWait, PendingControl } from './pending-control.ts';
+import { PendingControl } from './pending-control.ts';
 import type { Stream } from './stream.ts';
 
 /**
@@ -233,5 +233,23 @@ export class SendScheduler {
         stream.isAccepted || stream.role === 'opener' ? FrameType.reset : FrameType.refused;
       link.sendCopy(type, this.#number, stream.number, encodeFailure(stream.failure!));
     }
+  }
+}
+
+/**
+ * Whether a frame may wait for others, because nobody waits for it. A frame that leaves alone costs
+ * as much as a short exchange. For every stream this is the opener's last CREDIT, behind which both
+ * directions are over. For a patient stream it is also OPENED, the opener's FIN, and the CREDIT for
+ * a FIN. At the acceptor, a stream is patient only if the opener sends nothing behind OPEN, and if
+ * its request can be repeated: an agent that is lost before OPENED may have begun it.
+ */
+function mayWait({ isPatient, role, receiving, sending }: Stream, bit: number): boolean {
+  switch (bit) {
+    case PendingControl.credit:
+      return receiving.hasFin && (isPatient || (role === 'opener' && sending.isFinAcknowledged));
+    case PendingControl.fin:
+      return isPatient && role === 'opener';
+    default:
+      return isPatient && bit === PendingControl.opened;
   }
 }

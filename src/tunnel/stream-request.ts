@@ -91,7 +91,7 @@ export interface StreamRequest {
   readonly trace?: string | undefined;
   /** Undefined: the stream shares with all streams without a share. */
   readonly share?: StreamShare | undefined;
-  /** The acceptor does not wait for the opener's FIN; see `mayWait`. OPEN does not have it. */
+  /** The acceptor does not wait for the opener's FIN; see `mayWait` of `SendScheduler`. OPEN does not have it. */
   readonly isPatient?: boolean | undefined;
 }
 

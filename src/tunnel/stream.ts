@@ -47,7 +47,7 @@ export class Stream implements TunnelStream {
   readonly handler: StreamHandler;
   readonly receiving: ReceiveWindow;
   readonly sending: SendDirection;
-  /** See `mayWait`. */
+  /** See `mayWait` of `SendScheduler`. */
   isPatient = false;
   readonly #owner: StreamOwner;
   readonly #scheduler: StreamScheduler;

@@ -43,7 +43,7 @@ export class AcceptedStream extends RecordingStream {
     this.request = request;
   }
 
-  /** @param isPatient see `mayWait` */
+  /** @param isPatient see `mayWait` of `SendScheduler` */
   accept(isPatient = false): void {
     this.#stream.isPatient = isPatient;
     this.#stream.accept();
