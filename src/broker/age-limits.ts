@@ -42,6 +42,9 @@ export class AgeLimits {
   /** The tunnel no longer has an age limit. Idempotent. */
   cancel(tunnel: AgingTunnel): void {
     this.#dueS.delete(tunnel);
+    if (this.#dueS.size > 0) return;
+    this.#timer?.cancel();
+    this.#timerAtS = Infinity;
   }
 
   #plan(tunnel: AgingTunnel, delayMs: number): void {

@@ -37,8 +37,8 @@ function tunnelsAtLimit(count: number, limitMs = maxAgeMs) {
   return { clock, limits, tunnels };
 }
 
-describe('AgeLimits', () => {
-  it('retires each tunnel at an age of its own, and closes it a minute later', () => {
+describe('Age limits', () => {
+  it('Age limits retire each tunnel at an age of its own, and closes it a minute later', () => {
     const { clock, tunnels } = tunnelsAtLimit(50);
     clock.advanceSync(maxAgeMs * (1 - ageJitter) - 1);
     expect(tunnels.flatMap(({ events }) => events)).toEqual([]);
@@ -50,7 +50,7 @@ describe('AgeLimits', () => {
     expect(Math.max(...ages)).toBeLessThanOrEqual(oldestMs);
   });
 
-  it('closes a retired tunnel only after the time in which its sessions move', () => {
+  it('Age limits close a retired tunnel only after the time in which its sessions move', () => {
     const { clock, tunnels } = tunnelsAtLimit(1);
     const [tunnel] = tunnels as [Tunnel];
     while (!tunnel.retiring) clock.advanceSync(1_000);
@@ -60,7 +60,7 @@ describe('AgeLimits', () => {
     expect(tunnel.events).toEqual([`retire ${retireMs}`, 'close draining']);
   });
 
-  it('leaves a tunnel alone whose limit was cancelled, before and after it retired', () => {
+  it('Age limits leave a tunnel alone whose limit was cancelled, before and after it retired', () => {
     const { clock, limits, tunnels } = tunnelsAtLimit(2);
     const [gone, retired] = tunnels as [Tunnel, Tunnel];
     limits.cancel(gone);
@@ -71,7 +71,7 @@ describe('AgeLimits', () => {
     expect(retired.events).toEqual([`retire ${retireMs}`]);
   });
 
-  it('serves all tunnels with one timer, which is gone with the last tunnel', () => {
+  it('Age limits serve all tunnels with one timer, which is gone with the last tunnel', () => {
     const { clock, tunnels } = tunnelsAtLimit(1_000);
     expect(clock.pendingTimers).toBe(1);
     clock.advanceSync(oldestMs + retireMs + 1_000);
@@ -79,7 +79,7 @@ describe('AgeLimits', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('retires a tunnel in time that started last and has the lowest limit', () => {
+  it('Age limits retire a tunnel in time that started last and has the lowest limit', () => {
     using random = vi.spyOn(Math, 'random').mockReturnValueOnce(1).mockReturnValueOnce(0);
     const { clock, tunnels } = tunnelsAtLimit(2);
     expect(random).toHaveBeenCalledTimes(2);
@@ -87,7 +87,13 @@ describe('AgeLimits', () => {
     expect(tunnels.map(({ events }) => events)).toEqual([[], [`retire ${retireMs}`]]);
   });
 
-  it('sets no timer for tunnels without a limit', () => {
+  it('Age limits have no timer after the last limit was cancelled', () => {
+    const { clock, limits, tunnels } = tunnelsAtLimit(2);
+    for (const tunnel of tunnels) limits.cancel(tunnel);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('Age limits set no timer for tunnels without a limit', () => {
     expect(tunnelsAtLimit(3, Infinity).clock.pendingTimers).toBe(0);
   });
 });

@@ -116,10 +116,13 @@ export class ExchangeAnswer implements HttpExchangeHandler {
   }
 
   #begin({ status, headers }: HttpResponseHead): Response {
-    const hasBody = this.#parts.method !== 'HEAD' && !nullBodyStatuses.has(status);
+    const { method, record } = this.#parts;
+    const hasBody = method !== 'HEAD' && !nullBodyStatuses.has(status);
+    const forRuntime = runtimeHeaders(headers);
+    if (record.isLongRunning) keepUncompressed(forRuntime);
     const init: ResponseInit & { readonly encodeBody: 'manual' } = {
       status,
-      headers: runtimeHeaders(headers),
+      headers: forRuntime,
       // The body is encoded already, as Content-Encoding says.
       encodeBody: 'manual',
     };
@@ -273,4 +276,14 @@ export class ExchangeAnswer implements HttpExchangeHandler {
       this.abort();
     }
   }
+}
+
+/**
+ * Cloudflare and wrangler's development server compress answers for clients that accept gzip, which
+ * holds back the events of a watch. Each of the two fields prevents it at one of them.
+ */
+function keepUncompressed(headers: Headers): void {
+  if (headers.has('Content-Encoding')) return;
+  headers.set('Content-Encoding', 'identity');
+  headers.append('Cache-Control', 'no-transform');
 }
