@@ -13,6 +13,7 @@
 // npm run bench -- link: a shaped link between two network namespaces: direct, culvert and konnectivity. Needs root.
 // npm run bench -- scale: many idle agents on one broker, the storm when it dies, what a hop and the directory cost.
 //   --agents N       instead of 10000
+// npm run bench -- hop: the rows of `scale` about a hop and the directory alone.
 // npm run bench -- addon: the addon manager with many clusters on a real API server.
 //   --clusters N     instead of 2000
 import { parseArgs } from 'node:util';
@@ -113,9 +114,9 @@ if (positionals[0] === 'peers') {
   process.exit();
 }
 
-if (positionals[0] === 'scale') {
+if (positionals[0] === 'scale' || positionals[0] === 'hop') {
   const redis = await ground.debian('redis-server');
-  const measured = await measureIdle(Number(values.agents));
+  const measured = positionals[0] === 'hop' ? [] : await measureIdle(Number(values.agents));
   if (isMissing(redis)) console.error(`left out: ${redis.missing} (${redis.reason})`);
   else measured.push(...(await measureDirectory(redis)), ...(await measureHop(go, redis)));
   process.exit(reportScale(measured));
