@@ -100,7 +100,7 @@ function decodePath(raw: string): string {
   if (/[\u0000-\u001f\u007f]/.test(path)) throw malformed(raw, 'has a control character');
   if (path.includes('\\')) throw malformed(raw, 'has a backslash');
   if (!path.startsWith('/')) throw malformed(raw, 'does not begin with a slash');
-  // A second decoding, by a server behind the apiserver, must not create them either.
+  // A server behind the apiserver may decode the path again, which must not create dot segments.
   if (path.split('/').some((segment) => /^(\.|%2e){1,2}$/i.test(segment))) {
     throw malformed(raw, 'has a dot segment');
   }

@@ -12,7 +12,7 @@ export interface ReceivedHeaders {
   readonly streamId: number;
   readonly isEndOfStream: boolean;
   readonly fields: readonly HeaderField[];
-  /** The block is an error of its stream. HPACK's table is right all the same. */
+  /** The block is an error of its stream. HPACK's table is still valid. */
   readonly problem: Http2ErrorCode | undefined;
 }
 
@@ -137,7 +137,7 @@ export class FrameReceiver implements FrameHandler {
     let problem: Http2ErrorCode | undefined = isSelfDependent ? 'PROTOCOL_ERROR' : undefined;
     let fields: readonly HeaderField[] = [];
     try {
-      // Every block, because later blocks refer to what this one defines.
+      // Every block is decoded, because later blocks refer to entries that it defines.
       fields = this.#hpack.decode(block.bytes);
     } catch (thrown) {
       if (!(thrown instanceof Http2Error) || thrown.scope === 'connection') throw thrown;

@@ -32,8 +32,8 @@ export class PacketConnection implements ConnectionHandler {
   #connectId = 0;
   #writer: ClientWriter | undefined;
   /**
-   * When the hold of `ClientWriter` ends. Until the target's first bytes there is no reason to ask
-   * the client, and most clients send first.
+   * The state of the hold of `ClientWriter`. The client is asked only after the target's first bytes,
+   * because most clients send first.
    */
   #hold: 'waits for bytes' | 'waits for the answer to leave' | 'asks the client' | undefined;
   #holdTimer: Timer | undefined;
@@ -145,8 +145,8 @@ export class PacketConnection implements ConnectionHandler {
   }
 
   /**
-   * A client that has not registered the connection yet would miss CLOSE_RSP too, so that is held
-   * with the rest.
+   * A client that has not registered the connection yet would miss CLOSE_RSP too, so CLOSE_RSP is
+   * held behind the bytes.
    */
   #closeAfterHold(text: string): void {
     if (this.#writer!.isHolding) {

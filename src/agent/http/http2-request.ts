@@ -9,7 +9,7 @@ import { type RequestText, sentFields } from './request-text.ts';
 import { ResponseError } from './response-error.ts';
 import { responseLimits } from './response-parser.ts';
 
-/** Fields that HPACK must not keep in a table, where the fields of other callers are. */
+/** Fields that HPACK must not keep in its table, because all callers share the connection. */
 const secretFields = ['authorization', 'cookie', 'impersonate-user', 'impersonate-group'];
 
 const owner = Symbol('owner');
@@ -136,7 +136,7 @@ export class Http2Request implements RequestCarrier {
   /** All of the body has been passed on. */
   onRead(): void {
     if (this.#state !== 'body' || !this.#isEndReceived || this.#error !== undefined) return;
-    // The user hears of a failure if it cannot take the end.
+    // The user is still set, so that it learns of a failure of this call.
     this.#user?.onComplete();
     this.#user = undefined;
     this.#state = 'complete';
