@@ -58,7 +58,7 @@ export class AnswerCache<T> {
    * @throws what `ask` throws
    */
   get(question: readonly string[], ask: () => Promise<T>, signal?: AbortSignal): MaybePromise<T> {
-    const digest = this.#digest(JSON.stringify(question));
+    const digest = this.#digest(textOf(question));
     return whenKnown(digest, (key) => this.#find(key, ask, signal));
   }
 
@@ -98,6 +98,14 @@ export class AnswerCache<T> {
     }
     return answer;
   }
+}
+
+/** Differs for any two questions, also in UTF-8. */
+function textOf(question: readonly string[]): string {
+  let text = '';
+  for (const part of question) text += `${part.length}:${part}`;
+  // Lone surrogates would all have the same bytes. JSON escapes them, but takes longer.
+  return text.isWellFormed() ? text : JSON.stringify(question);
 }
 
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

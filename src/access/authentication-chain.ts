@@ -98,8 +98,8 @@ export class AuthenticationChain implements RequestAuthenticator {
     signal: AbortSignal,
   ): MaybePromise<Authentication> {
     const { identifiesForwarded = false, managed } = this.#options;
-    const token = tokenOf(authorization);
-    if (!identifiesForwarded || token === undefined) return { kind: 'forward', subject: undefined };
+    const token = identifiesForwarded ? tokenOf(authorization) : undefined;
+    if (token === undefined) return { kind: 'forward', subject: undefined };
     const subject = askProvider('managed cluster', () =>
       managed.authenticate(token, cluster, signal),
     );

@@ -5,6 +5,7 @@ import type {
   HttpExchangeOptions,
   HttpServer,
 } from '../http-exchange/http-exchange.ts';
+import { isNamed } from '../http-exchange/upgrade.ts';
 import { type Caller, callerProblem, isTraceparent } from '../tunnel/stream-request.ts';
 import type { ExposedService } from './exposed-services.ts';
 import {
@@ -108,9 +109,7 @@ function callerOf(subject: Subject | undefined): Caller | undefined {
 
 function traceOf(headers: HeaderList): string | undefined {
   for (const [name, value] of headers) {
-    if (name.length === 11 && name.toLowerCase() === 'traceparent' && isTraceparent(value)) {
-      return value;
-    }
+    if (isNamed(name, 'traceparent') && isTraceparent(value)) return value;
   }
   return undefined;
 }
