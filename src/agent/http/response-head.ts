@@ -55,26 +55,27 @@ function framingOf(
   method: string,
   is10: boolean,
 ): BodyFraming {
-  const codings = Array.from(listMembers(headers, 'transfer-encoding'));
-  const lengths = new Set(fieldValues(headers, 'content-length'));
+  const codings = listMembers(headers, 'transfer-encoding');
+  const [length, ...otherLengths] = fieldValues(headers, 'content-length');
   if (status < 200 || status === 204 || status === 304 || method === 'HEAD')
     return { kind: 'none' };
   if (codings.length > 0) {
-    if (is10 || lengths.size > 0) throw new ResponseError('it has contradictory lengths');
+    if (is10 || length !== undefined) throw new ResponseError('it has contradictory lengths');
     if (codings.length === 1 && codings[0] === 'chunked') return { kind: 'chunked' };
     throw new ResponseError('it has a transfer coding other than chunked');
   }
-  if (lengths.size === 0) return { kind: 'until-close' };
-  const [length] = lengths;
-  if (lengths.size > 1 || !/^\d{1,15}$/.test(length!)) {
+  if (length === undefined) return { kind: 'until-close' };
+  if (otherLengths.some((other) => other !== length) || !/^\d{1,15}$/.test(length)) {
     throw new ResponseError('its Content-Length is not one number');
   }
   return { kind: 'length', bytes: Number(length) };
 }
 
 function lifeOf(headers: HeaderList, framing: BodyFraming, is10: boolean) {
-  let keepsAlive = !is10 && framing.kind !== 'until-close';
-  for (const option of listMembers(headers, 'connection')) keepsAlive &&= option !== 'close';
+  const keepsAlive =
+    !is10 &&
+    framing.kind !== 'until-close' &&
+    !listMembers(headers, 'connection').includes('close');
   let keepAliveSeconds: number | undefined;
   for (const member of listMembers(headers, 'keep-alive')) {
     const [, seconds] = /^timeout=(\d{1,6})$/.exec(member) ?? [];
