@@ -15,7 +15,7 @@ import { NotProcessedError } from './not-processed-error.ts';
 import type { RequestCarrier } from './request-carrier.ts';
 import type { RequestText } from './request-text.ts';
 import { ResponseError } from './response-error.ts';
-import type { ParsedHead } from './response-head.ts';
+import type { ParsedHead } from '../../http1/response-head.ts';
 
 /** What an exchange needs of the agent. */
 export interface ExchangeContext {
