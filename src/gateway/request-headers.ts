@@ -1,5 +1,5 @@
 import { isConnectionField } from '../http-exchange/connection-fields.ts';
-import type { HeaderList } from '../http-exchange/http-exchange.ts';
+import type { HeaderField, HeaderList } from '../http-exchange/http-exchange.ts';
 import { isNamed } from '../http-exchange/upgrade.ts';
 import { GatewayError } from './gateway-error.ts';
 
@@ -22,7 +22,7 @@ export interface ForwardedClient {
 /** What the gateway needs to know of a request's header fields. */
 export interface ReadHeaders {
   /** The fields for the next server, in the client's order and spelling. */
-  readonly forwarded: [name: string, value: string][];
+  readonly forwarded: HeaderField[];
   readonly authorization: readonly string[];
   readonly host: string | undefined;
   /** The protocol that the client asks for. It is in `forwarded` as well. Undefined: none. */
@@ -42,7 +42,7 @@ function meantName(lowerName: string): string {
  */
 export function readRequestHeaders(headers: HeaderList, client: ForwardedClient): ReadHeaders {
   const named = namedByConnection(headers);
-  const forwarded: [string, string][] = [];
+  const forwarded: HeaderField[] = [];
   const authorization: string[] = [];
   const forwardedFor: string[] = [];
   let host: string | undefined;
@@ -50,7 +50,8 @@ export function readRequestHeaders(headers: HeaderList, client: ForwardedClient)
   let forwardedProto: string | undefined;
   let upgrade: string | undefined;
   let acceptsTrailers = false;
-  for (const [name, value] of headers) {
+  for (const field of headers) {
+    const [name, value] = field;
     const lower = name.toLowerCase();
     if (lower === 'upgrade') upgrade = value.trim();
     else if (lower === 'te') acceptsTrailers ||= /(?:^|,)\s*trailers\s*(?:$|,)/i.test(value);
@@ -75,7 +76,7 @@ export function readRequestHeaders(headers: HeaderList, client: ForwardedClient)
         host = value;
         break;
     }
-    forwarded.push([name, value]);
+    forwarded.push(field);
   }
   const { isTrustedProxy } = client;
   forwarded.push(
@@ -131,22 +132,19 @@ export function withImpersonation(
   headers: HeaderList,
   user: string,
   groups: readonly string[],
-): [name: string, value: string][] {
-  const kept = headers.filter(([name]) => {
-    const lower = name.toLowerCase();
-    return lower !== 'authorization' && !meantName(lower).startsWith('impersonate-');
-  });
-  return [
-    ...kept.map(([name, value]): [string, string] => [name, value]),
-    ['Impersonate-User', fieldValue(user)],
-    ...groups.map((group): [string, string] => ['Impersonate-Group', fieldValue(group)]),
-  ];
+): HeaderList {
+  const kept = headers.filter(
+    ([name]) =>
+      !isNamed(name, 'authorization') && !meantName(name.toLowerCase()).startsWith('impersonate-'),
+  );
+  kept.push(['Impersonate-User', fieldValue(user)]);
+  for (const group of groups) kept.push(['Impersonate-Group', fieldValue(group)]);
+  return kept;
 }
 
 /** The fields without `Authorization`. */
-export function withoutAuthorization(headers: HeaderList): [name: string, value: string][] {
-  const kept = headers.filter(([name]) => !isNamed(name, 'authorization'));
-  return kept.map(([name, value]): [string, string] => [name, value]);
+export function withoutAuthorization(headers: HeaderList): HeaderList {
+  return headers.filter(([name]) => !isNamed(name, 'authorization'));
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { HeaderList, HttpServer } from '../http-exchange/http-exchange.ts';
+import type { HeaderField, HeaderList, HttpServer } from '../http-exchange/http-exchange.ts';
 import { isNamed } from '../http-exchange/upgrade.ts';
 import type { RequestRoute } from './request-url.ts';
 
@@ -21,13 +21,15 @@ export function responseHeaders(
   headers: HeaderList,
   route: RequestRoute,
   host: string,
-): [name: string, value: string][] {
+): HeaderList {
   const named = namedByConnection(headers);
-  const kept: [string, string][] = [];
-  for (const [name, value] of headers) {
+  const kept: HeaderField[] = [];
+  for (const field of headers) {
+    const [name, value] = field;
     const lower = name.toLowerCase();
     if (hopByHop.has(lower) || named?.has(lower) === true) continue;
-    kept.push([name, lower === 'location' ? clientLocation(value, route, host) : value]);
+    if (lower === 'location') kept.push([name, clientLocation(value, route, host)]);
+    else kept.push(field);
   }
   return kept;
 }

@@ -3,8 +3,10 @@ import type { TunnelError } from '../tunnel/errors.ts';
 
 export type { HttpCredentials, HttpServer } from '../tunnel/stream-request.ts';
 
+export type HeaderField = readonly [name: string, value: string];
+
 /** Header fields in the order and spelling in which they arrived. A name may occur several times. */
-export type HeaderList = readonly (readonly [name: string, value: string])[];
+export type HeaderList = readonly HeaderField[];
 
 export interface HttpRequestHead {
   readonly method: string;

@@ -1,5 +1,5 @@
 import { isConnectionField } from '../../http-exchange/connection-fields.ts';
-import type { HeaderList } from '../../http-exchange/http-exchange.ts';
+import type { HeaderField, HeaderList } from '../../http-exchange/http-exchange.ts';
 import { listMembers } from '../../http-exchange/upgrade.ts';
 
 /**
@@ -16,14 +16,11 @@ function isProtected(name: string): boolean {
 }
 
 /** The fields of a message that go on to the next connection. */
-export function endToEndFields(headers: HeaderList): [string, string][] {
+export function endToEndFields(headers: HeaderList): HeaderField[] {
   const listed = listMembers(headers, 'connection');
-  const kept: [string, string][] = [];
-  for (const [name, value] of headers) {
-    if (isConnectionField(name) || (listed.length > 0 && isListed(name, listed))) continue;
-    kept.push([name, value]);
-  }
-  return kept;
+  return headers.filter(
+    ([name]) => !isConnectionField(name) && (listed.length === 0 || !isListed(name, listed)),
+  );
 }
 
 function isListed(name: string, listed: readonly string[]): boolean {

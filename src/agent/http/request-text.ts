@@ -75,10 +75,7 @@ export function requestText(
  *
  * @param authorization replaces the caller's credentials
  */
-export function sentFields(
-  headers: HeaderList,
-  authorization: string | undefined,
-): [string, string][] {
+export function sentFields(headers: HeaderList, authorization: string | undefined): HeaderList {
   const fields = endToEndFields(headers).filter(([name]) => {
     if (isNamed(name, 'host') || isNamed(name, 'content-length')) return false;
     return authorization === undefined || !isNamed(name, 'authorization');
