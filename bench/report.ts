@@ -59,6 +59,7 @@ const columns: readonly (readonly [PeerName, string])[] = [
   ['baseline', 'baseline'],
   ['apart', 'bridge apart'],
   ['upstream', 'Go'],
+  ['bare', 'bare chain'],
   ['relay', 'Node relay'],
   ['direct', 'direct'],
 ];

@@ -1,0 +1,87 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
+import { defaultTlsPolicy } from '../../src/base/tls/tls-policy.ts';
+import { trustClientsOf } from '../../src/base/tls/tls-trust.ts';
+import { type BareBrokerOptions, controlProtocol, relayProtocol } from './bare-protocol.ts';
+import { pipeSockets } from './pipe-sockets.ts';
+
+// The first process of the bare chain. Its TLS options are the broker's.
+
+const options = JSON.parse(process.argv[2] ?? '') as BareBrokerOptions;
+const idleLinks: TLSSocket[] = [];
+const waitingClients: TLSSocket[] = [];
+const dialingClients: TLSSocket[] = [];
+let control: TLSSocket | undefined;
+
+const front = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
+  waitingClients.push(client);
+  join();
+});
+const dials = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
+  dialingClients.push(client);
+  control?.write('o');
+  client.on('close', () => control?.write('c'));
+  client.resume();
+});
+const links = tlsServer(options.agentCa, [relayProtocol, controlProtocol], (link) => {
+  if (link.alpnProtocol === controlProtocol) {
+    control = link;
+    // Each byte is a connection to the target, in the order of the dials.
+    link.on('data', (opened) => {
+      for (let count = opened.length; count > 0; count--) dialingClients.shift()?.write('.');
+    });
+    return;
+  }
+  link.on('close', () => {
+    const at = idleLinks.indexOf(link);
+    if (at >= 0) idleLinks.splice(at, 1);
+  });
+  idleLinks.push(link);
+  join();
+});
+
+/** Gives each waiting client a link of its own, whose first byte tells the client's protocol. */
+function join(): void {
+  while (idleLinks.length > 0 && waitingClients.length > 0) {
+    const [link, client] = [idleLinks.shift()!, waitingClients.shift()!];
+    link.write(client.alpnProtocol === 'h2' ? '2' : '1');
+    pipeSockets(client, link);
+  }
+}
+
+function tlsServer(
+  clientCa: string | undefined,
+  protocols: string[],
+  onSocket: (socket: TLSSocket) => void,
+): Server {
+  const server = createServer({
+    cert: readFileSync(options.cert),
+    key: readFileSync(options.key),
+    ...defaultTlsPolicy,
+    ...(clientCa !== undefined && trustClientsOf(readFileSync(clientCa, 'utf8'))),
+    requestCert: clientCa !== undefined,
+    rejectUnauthorized: true,
+    ALPNProtocols: protocols,
+    noDelay: true,
+  });
+  server.on('secureConnection', (socket) => {
+    socket.on('error', () => socket.destroy());
+    onSocket(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  return server;
+}
+
+async function portOf(server: Server): Promise<number> {
+  if (!server.listening) await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+const ports = {
+  front: await portOf(front),
+  dials: await portOf(dials),
+  links: await portOf(links),
+};
+console.log(`bare broker listens on ${JSON.stringify(ports)}`);
