@@ -54,7 +54,7 @@ export const measurements: readonly Measurement[] = [
   throughput('down', 1),
   throughput('down', 16),
   latency('pingpong', 'round trip', withBare),
-  latency('dial', 'dial', [...tunnels, 'bare']),
+  latency('dial', 'dial', [...tunnels, 'bare', 'bareDial']),
   throughput('up', 1, 1024),
   distance('up'),
   distance('down'),

@@ -12,9 +12,18 @@ import { startNodeRelay } from './node-relay.ts';
 
 /**
  * The compared ways from the load generator to its target: `baseline` is culvert of another
- * checkout, `apart` has its bridge in a process of its own, `bare` is the lower bound.
+ * checkout, `apart` has its bridge in a process of its own. `bare` is the lower bound, and
+ * `bareDial` the lower bound of a dial by a gRPC client.
  */
-export type PeerName = 'culvert' | 'baseline' | 'apart' | 'upstream' | 'bare' | 'relay' | 'direct';
+export type PeerName =
+  | 'culvert'
+  | 'baseline'
+  | 'apart'
+  | 'upstream'
+  | 'bare'
+  | 'bareDial'
+  | 'relay'
+  | 'direct';
 
 export interface Peer {
   readonly name: string;
@@ -136,14 +145,16 @@ export async function startPeers(
     });
     const { server, client } = certificates;
     const tls = ['--ca', server.ca, '--cert', client.cert, '--key', client.key];
+    const own = { serverPids: [chain.broker.pid], agentPids: [chain.agent.pid] };
     byName.set('bare', {
       name: 'bare chain',
       loadFlags: ['--direct', ...tls, ...to(chain.address)],
       dialFlags: ['--direct', '--greeted', ...tls, ...to(chain.dialAddress)],
-      serverPids: [chain.broker.pid],
-      agentPids: [chain.agent.pid],
+      ...own,
       targetPid: target.pid,
     });
+    const loadFlags = ['--front', chain.dialAddress, ...tls, ...to(counter)];
+    byName.set('bareDial', { name: 'bare chain with a gRPC client', loadFlags, ...own });
   }
   if (names.includes('relay')) {
     const relay = stack.use(await startNodeRelay(Number(port)));

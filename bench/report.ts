@@ -60,6 +60,7 @@ const columns: readonly (readonly [PeerName, string])[] = [
   ['apart', 'bridge apart'],
   ['upstream', 'Go'],
   ['bare', 'bare chain'],
+  ['bareDial', 'bare, gRPC'],
   ['relay', 'Node relay'],
   ['direct', 'direct'],
 ];

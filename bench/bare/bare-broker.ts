@@ -5,6 +5,7 @@ import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { defaultTlsPolicy } from '../../src/base/tls/tls-policy.ts';
 import { trustClientsOf } from '../../src/base/tls/tls-trust.ts';
 import { type BareBrokerOptions, controlProtocol, relayProtocol } from './bare-protocol.ts';
+import { FixedAnswers } from './fixed-answers.ts';
 import { pipeSockets } from './pipe-sockets.ts';
 
 // The first process of the bare chain. Its TLS options are the broker's.
@@ -12,7 +13,8 @@ import { pipeSockets } from './pipe-sockets.ts';
 const options = JSON.parse(process.argv[2] ?? '') as BareBrokerOptions;
 const idleLinks: TLSSocket[] = [];
 const waitingClients: TLSSocket[] = [];
-const dialingClients: TLSSocket[] = [];
+/** What to do when the target is connected, in the order of the dials. */
+const dialing: (() => void)[] = [];
 let control: TLSSocket | undefined;
 
 const front = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
@@ -20,17 +22,24 @@ const front = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
   join();
 });
 const dials = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
-  dialingClients.push(client);
-  control?.write('o');
-  client.on('close', () => control?.write('c'));
+  const dial = (onOpened: () => void): void => {
+    dialing.push(onOpened);
+    control?.write('o');
+    client.on('close', () => control?.write('c'));
+  };
+  if (client.alpnProtocol === 'h2') {
+    const answers = new FixedAnswers(client, () => dial(() => answers.opened()));
+    return;
+  }
   client.resume();
+  dial(() => client.write('.'));
 });
 const links = tlsServer(options.agentCa, [relayProtocol, controlProtocol], (link) => {
   if (link.alpnProtocol === controlProtocol) {
     control = link;
-    // Each byte is a connection to the target, in the order of the dials.
+    // Each byte is a connection to the target.
     link.on('data', (opened) => {
-      for (let count = opened.length; count > 0; count--) dialingClients.shift()?.write('.');
+      for (let count = opened.length; count > 0; count--) dialing.shift()?.();
     });
     return;
   }

@@ -19,7 +19,10 @@ export interface BareChain {
   readonly agent: Program;
   /** A TLS client of this address is joined with the target. Each client has a link of its own. */
   readonly address: string;
-  /** A TLS client of this address gets one byte when a connection to the target is open. */
+  /**
+   * A TLS client of this address gets one byte when a connection to the target is open. A
+   * konnectivity client gets the answers to a dial and a close.
+   */
   readonly dialAddress: string;
 }
 

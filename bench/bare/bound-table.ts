@@ -3,16 +3,16 @@ import type { PeerName } from '../peers.ts';
 import { format, median, type Samples } from '../report.ts';
 
 /**
- * A Markdown table of the promises whose figures the bare chain has, in Go's figures. It has two
- * bounds for a speed: what the bare chain reached with a client that speaks only TLS, and what it
- * would reach with a client that needs the CPU time of the Go konnectivity client, if all processes
- * together got as much CPU time as in culvert's run.
+ * A Markdown table of the promises whose figures the bare chain has, in Go's figures. The last
+ * column is for a client that speaks gRPC. A dial of such a client is measured. A speed is
+ * calculated: the client needs as much CPU time per GiB as in culvert's run, and all processes
+ * together get as much CPU time as in culvert's run.
  */
 export function boundTable(samples: Samples, promised: readonly Verdict[]): string {
   const at = (figure: string, peer: PeerName): number =>
     median(samples.get(figure)?.get(peer) ?? []);
   const lines = [
-    '| x Go | floor | goal | culvert | bare chain | bare chain with a gRPC client, calculated |',
+    '| x Go | floor | goal | culvert | bare chain | bare chain with a gRPC client |',
     '|---|---:|---:|---:|---:|---:|',
   ];
   for (const { figure, value, goal, floor } of promised) {
@@ -22,7 +22,10 @@ export function boundTable(samples: Samples, promised: readonly Verdict[]): stri
       at(`${direction} CPU s/GiB, ${what}`, tunnel) +
       at(`${direction} CPU s/GiB of target, ${what}`, tunnel) +
       at(`${direction} CPU s/GiB of load generator, ${what}`, client);
-    const withGrpc = value * (cpu('culvert', 'culvert') / cpu('bare', 'culvert'));
+    const withGrpc =
+      direction === undefined
+        ? at(figure, 'bareDial') / go
+        : value * (cpu('culvert', 'culvert') / cpu('bare', 'culvert'));
     const limits = [floor, goal].map((limit) => limit?.atLeast ?? limit?.atMost ?? Number.NaN);
     const cells = [...limits, value, at(figure, 'bare') / go, withGrpc];
     lines.push(`| ${figure} | ${cells.map(format).join(' | ')} |`);
