@@ -12,8 +12,8 @@ import { startNodeRelay } from './node-relay.ts';
 
 /**
  * The compared ways from the load generator to its target: `baseline` is culvert of another
- * checkout, `apart` has its bridge in a process of its own. `bare` is the lower bound, and
- * `bareDial` the lower bound of a dial by a gRPC client.
+ * checkout, `apart` has its bridge in a process of its own. `bare` is the lower bound, `bareShared`
+ * the lower bound with one link for all clients, and `bareDial` that of a dial by a gRPC client.
  */
 export type PeerName =
   | 'culvert'
@@ -21,6 +21,7 @@ export type PeerName =
   | 'apart'
   | 'upstream'
   | 'bare'
+  | 'bareShared'
   | 'bareDial'
   | 'relay'
   | 'direct';
@@ -150,6 +151,12 @@ export async function startPeers(
       name: 'bare chain',
       loadFlags: ['--direct', ...tls, ...to(chain.address)],
       dialFlags: ['--direct', '--greeted', ...tls, ...to(chain.dialAddress)],
+      ...own,
+      targetPid: target.pid,
+    });
+    byName.set('bareShared', {
+      name: 'bare chain with one link',
+      loadFlags: ['--direct', ...tls, ...to(chain.sharedAddress)],
       ...own,
       targetPid: target.pid,
     });

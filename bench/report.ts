@@ -60,6 +60,7 @@ const columns: readonly (readonly [PeerName, string])[] = [
   ['apart', 'bridge apart'],
   ['upstream', 'Go'],
   ['bare', 'bare chain'],
+  ['bareShared', 'bare, one link'],
   ['bareDial', 'bare, gRPC'],
   ['relay', 'Node relay'],
   ['direct', 'direct'],

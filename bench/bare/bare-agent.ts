@@ -2,8 +2,14 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls, createSecureContext, type TLSSocket } from 'node:tls';
-import { type BareAgentOptions, controlProtocol, relayProtocol } from './bare-protocol.ts';
+import {
+  type BareAgentOptions,
+  controlProtocol,
+  relayProtocol,
+  sharedProtocol,
+} from './bare-protocol.ts';
 import { pipeSockets } from './pipe-sockets.ts';
+import { SharedLink } from './shared-link.ts';
 
 // The second process of the bare chain.
 
@@ -34,6 +40,15 @@ async function openControl(): Promise<void> {
         dialed.shift()?.destroy();
       }
     }
+  });
+}
+
+async function openShared(): Promise<void> {
+  const link = await openLink(sharedProtocol);
+  const shared = new SharedLink(link, (id) => {
+    const far = connect({ host, port: target.port, noDelay: true });
+    far.on('error', () => far.destroy());
+    shared.add(id, far);
   });
 }
 
@@ -71,5 +86,6 @@ async function openLink(protocol: string): Promise<TLSSocket> {
 }
 
 await openControl();
+await openShared();
 await Promise.all(Array.from({ length: idleLinks }, openRelay));
 console.log('bare agent is ready');

@@ -4,9 +4,15 @@ import type { AddressInfo } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { defaultTlsPolicy } from '../../src/base/tls/tls-policy.ts';
 import { trustClientsOf } from '../../src/base/tls/tls-trust.ts';
-import { type BareBrokerOptions, controlProtocol, relayProtocol } from './bare-protocol.ts';
+import {
+  type BareBrokerOptions,
+  controlProtocol,
+  relayProtocol,
+  sharedProtocol,
+} from './bare-protocol.ts';
 import { FixedAnswers } from './fixed-answers.ts';
 import { pipeSockets } from './pipe-sockets.ts';
+import { SharedLink } from './shared-link.ts';
 
 // The first process of the bare chain. Its TLS options are the broker's.
 
@@ -16,10 +22,15 @@ const waitingClients: TLSSocket[] = [];
 /** What to do when the target is connected, in the order of the dials. */
 const dialing: (() => void)[] = [];
 let control: TLSSocket | undefined;
+let sharedLink: SharedLink | undefined;
+let lastId = 0;
 
 const front = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
   waitingClients.push(client);
   join();
+});
+const sharing = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
+  sharedLink?.add(++lastId, client);
 });
 const dials = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
   const dial = (onOpened: () => void): void => {
@@ -34,7 +45,12 @@ const dials = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
   client.resume();
   dial(() => client.write('.'));
 });
-const links = tlsServer(options.agentCa, [relayProtocol, controlProtocol], (link) => {
+const linkProtocols = [relayProtocol, sharedProtocol, controlProtocol];
+const links = tlsServer(options.agentCa, linkProtocols, (link) => {
+  if (link.alpnProtocol === sharedProtocol) {
+    sharedLink = new SharedLink(link, () => {});
+    return;
+  }
   if (link.alpnProtocol === controlProtocol) {
     control = link;
     // Each byte is a connection to the target.
@@ -90,6 +106,7 @@ async function portOf(server: Server): Promise<number> {
 
 const ports = {
   front: await portOf(front),
+  sharing: await portOf(sharing),
   dials: await portOf(dials),
   links: await portOf(links),
 };

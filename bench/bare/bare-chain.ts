@@ -19,6 +19,8 @@ export interface BareChain {
   readonly agent: Program;
   /** A TLS client of this address is joined with the target. Each client has a link of its own. */
   readonly address: string;
+  /** As `address`, but all clients share one link. */
+  readonly sharedAddress: string;
   /**
    * A TLS client of this address gets one byte when a connection to the target is open. A
    * konnectivity client gets the answers to a dial and a close.
@@ -43,7 +45,7 @@ export async function startBareChain(
     clientCa: hasClientCertificates ? client.ca : undefined,
   });
   const [, text = ''] = await broker.waitForLine(/^bare broker listens on (.*)/);
-  const ports = JSON.parse(text) as { front: number; dials: number; links: number };
+  const ports = JSON.parse(text) as Record<'front' | 'sharing' | 'dials' | 'links', number>;
   const brokerCa = server.ca;
   const agent = start('bare-agent', { linkPort: ports.links, brokerCa, certificate, target });
   await agent.waitForLine(/^bare agent is ready/);
@@ -51,6 +53,7 @@ export async function startBareChain(
     broker,
     agent,
     address: `127.0.0.1:${ports.front}`,
+    sharedAddress: `127.0.0.1:${ports.sharing}`,
     dialAddress: `127.0.0.1:${ports.dials}`,
   };
 }

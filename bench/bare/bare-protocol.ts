@@ -2,6 +2,7 @@ import type { CertificateFiles } from '../../testkit/world/certificates.ts';
 
 /** The application protocols (ALPN) of connections between the two processes of the bare chain. */
 export const relayProtocol = 'relay';
+export const sharedProtocol = 'shared';
 export const controlProtocol = 'control';
 
 /** Files in PEM. */

@@ -8,6 +8,14 @@ export function pipeSockets(one: Socket, other: Socket): void {
   new Direction(other, one).start();
 }
 
+/** @param onRead gets borrowed bytes; false: stop reading until `socket.resume()` */
+export function readInto(socket: Socket, onRead: (bytes: Uint8Array) => boolean): void {
+  // These bytes came before this call.
+  while (socket.readableLength > 0) onRead(socket.read() as Buffer);
+  if (!useStaticReads(socket, onRead)) throw new Error('this Node has no reads into shared memory');
+  socket.resume();
+}
+
 /**
  * One direction, at the lowest cost that is known for Node: reads into shared memory, and gathered
  * writes of 64 KiB or of all bytes of a turn of the event loop (docs/benchmarks.md).
@@ -26,14 +34,10 @@ class Direction implements SenderOwner {
 
   start(): void {
     const from = this.#from;
-    const onRead = (bytes: Uint8Array): boolean => this.#onRead(bytes);
     from.on('error', () => this.#to.destroy());
     from.on('close', () => this.#to.end());
     this.#to.on('close', () => this.#sender.destroy());
-    // These bytes came before the pipe.
-    while (from.readableLength > 0) onRead(from.read() as Buffer);
-    if (!useStaticReads(from, onRead)) throw new Error('this Node has no reads into shared memory');
-    from.resume();
+    readInto(from, (bytes) => this.#onRead(bytes));
   }
 
   /** There is room again after `#onRead` returned false. */
