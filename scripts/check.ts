@@ -39,10 +39,8 @@ const projectDirectory = fileURLToPath(new URL('..', import.meta.url));
 const names = process.argv.slice(2);
 const chosen = steps.filter(({ name }) => names.length === 0 || names.includes(name));
 const failed = chosen.filter((step) => !passes(step));
-const countsFile = process.env['TEST_COUNTS_FILE'];
-if (countsFile !== undefined) {
-  appendFileSync(countsFile, `${chosen.length - failed.length} ${failed.length} 0\n`);
-}
+appendTo('TEST_COUNTS_FILE', `${chosen.length - failed.length} ${failed.length} 0\n`);
+appendTo('TEST_FAILURES_FILE', failed.map(({ name }) => `failed: check: ${name}\n`).join(''));
 if (chosen.length === 0) {
   console.error(
     `check: there is no such step; there are ${steps.map(({ name }) => name).join(', ')}`,
@@ -69,4 +67,9 @@ function passes({ name, command: [program, ...args] }: Step): boolean {
   console.log(`FAIL  ${name} (${seconds} s): ${[program, ...args].join(' ')}`);
   console.log(error ? error.message : `${stdout}${stderr}`);
   return false;
+}
+
+function appendTo(variable: string, text: string): void {
+  const file = process.env[variable];
+  if (file !== undefined) appendFileSync(file, text);
 }

@@ -45,6 +45,7 @@ describe('npm run check', () => {
       cwd: copy,
       env: {
         TEST_COUNTS_FILE: undefined,
+        TEST_FAILURES_FILE: undefined,
         PATH: `${root}/node_modules/.bin:${process.env['PATH']}`,
       },
       timeoutMs: 120_000,

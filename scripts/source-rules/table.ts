@@ -87,8 +87,9 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'src/agent/http': {
-    imports: [...protocol, 'src/agent', 'src/http-exchange', 'src/stream-io/node'],
+    imports: [...protocol, 'src/agent', 'src/http-exchange', 'src/http1', 'src/stream-io/node'],
   },
+  'src/http1': { imports: [...base, 'src/http-exchange'] },
   'src/http2': { imports: base },
   'src/gateway': {
     imports: [...protocol, 'src/http-exchange', 'src/access'],
@@ -100,6 +101,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/access',
       'src/access/node',
       'src/http-exchange',
+      'src/http1',
       'src/gateway',
       'src/kube/client',
       'src/kube/controllers',

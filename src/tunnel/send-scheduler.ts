@@ -18,6 +18,16 @@ const maxReplies = 1024;
 /** How long frames that may wait do so for others, in milliseconds. */
 const patienceMs = 5;
 
+/**
+ * A link is being asked to pull, so that a verb of a stream may be running. It is one fact for all
+ * sessions of the process, because a link carries many sessions, and one that is asked by one
+ * session pulls from all of them.
+ */
+let isAsking = false;
+
+/** Streams whose writers continue once that verb has returned. */
+let writable: Stream[] = [];
+
 interface Reply {
   readonly type: FrameType;
   readonly stream: number;
@@ -39,10 +49,6 @@ export class SendScheduler {
   readonly #data = new DataQueue();
   /** On a new link no frame of a stream is sent before the other end has reported what it has. */
   #inStep = true;
-  /** The link is being asked to pull, so that a verb of a stream may be running. */
-  #asking = false;
-  /** Streams whose writers continue once that verb has returned. */
-  #writable: Stream[] = [];
   readonly #clock: Clock;
   readonly #sent: (stream: Stream) => void;
   /** Ends the wait of frames that may wait. */
@@ -167,21 +173,10 @@ export class SendScheduler {
   }
 
   #ask(now: boolean): void {
-    const asking = this.#asking;
-    this.#asking = true;
+    const wasAsking = isAsking;
+    isAsking = true;
     this.#wake(now);
-    this.#asking = asking;
-  }
-
-  /** Handlers are never called from inside a verb of any stream. */
-  #tellWriter(stream: Stream): void {
-    if (!this.#asking) return stream.wakeWriter();
-    if (this.#writable.push(stream) > 1) return;
-    queueMicrotask(() => {
-      const writable = this.#writable;
-      this.#writable = [];
-      for (const waiting of writable) waiting.wakeWriter();
-    });
+    isAsking = wasAsking;
   }
 
   #enqueue(stream: Stream): void {
@@ -199,7 +194,7 @@ export class SendScheduler {
       link.send(block);
       if (stream.sending.hasData) this.#enqueue(stream);
     }
-    this.#tellWriter(stream);
+    tellWriter(stream);
   }
 
   #sendControl(link: Link, stream: Stream): void {
@@ -252,4 +247,15 @@ function mayWait({ isPatient, role, receiving, sending }: Stream, bit: number): 
     default:
       return isPatient && bit === PendingControl.opened;
   }
+}
+
+/** Handlers are never called from inside a verb of any stream. */
+function tellWriter(stream: Stream): void {
+  if (!isAsking) return stream.wakeWriter();
+  if (writable.push(stream) > 1) return;
+  queueMicrotask(() => {
+    const told = writable;
+    writable = [];
+    for (const waiting of told) waiting.wakeWriter();
+  });
 }

@@ -6,9 +6,6 @@ import type { TrustedProxies } from '../../base/server/trusted-proxies.ts';
 import type { CertificateIdentity } from '../../access/request-authenticator.ts';
 import type { ForwardedClient } from '../request-headers.ts';
 
-/** A request of HTTP/1.1 that waits for the answer to the request before it. */
-type Next = () => void;
-
 /** One connection of a client: its address, its credential, its limits. */
 export class ClientConnection {
   readonly certificate: CertificateIdentity | undefined;
@@ -21,8 +18,6 @@ export class ClientConnection {
   readonly #refusalTimeoutMs: number;
   /** Runs while a client without a valid credential has not read all its answers. */
   #refusal: Timer | undefined;
-  #next: Next | undefined;
-  #isLast = false;
 
   constructor(
     socket: Socket,
@@ -65,27 +60,11 @@ export class ClientConnection {
     }
   }
 
-  /** A request of HTTP/1.1. One waits for the request before it, a third ends the connection. */
-  inTurn(start: Next): void {
-    if (this.#isLast) return;
-    if (this.#openRequests === 0) start();
-    else if (this.#next === undefined) this.#next = start;
-    else this.#socket.destroy();
-  }
-
   /** A request has ended. */
   ended(): void {
     if (--this.#openRequests > 0) return;
     this.#endRefusal();
     if (!this.#isAuthenticated) this.#guard.end(this.#socket);
-    const next = this.#next;
-    this.#next = undefined;
-    if (!this.#socket.destroyed && !this.#isLast) next?.();
-  }
-
-  /** The connection ends with the answer to the current request. Others behind it are dropped. */
-  acceptNoMore(): void {
-    this.#isLast = true;
   }
 
   /** A server has accepted the client's credential. The limits of strangers end. */

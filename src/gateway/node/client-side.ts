@@ -50,6 +50,8 @@ export interface ClientEvents {
   /** A piece of the request's body. False: `pauseBody` was called. */
   onBody(bytes: Uint8Array): void;
   onBodyEnd(trailers: HeaderList | undefined): void;
+  /** The rest of the body cannot be read. */
+  onBodyInvalid(problem: string): void;
   /** `write` returned false before, and there is room again. */
   onDrain(): void;
   /** The last event. True: the client has received the whole response. */

@@ -237,6 +237,14 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
     this.#exchange!.end(trailerFields(trailers));
   }
 
+  onBodyInvalid(problem: string): void {
+    const message = `the body of the request cannot be read: ${problem}`;
+    this.#end(
+      new TunnelError('cancelled', message),
+      new GatewayError('BadRequest', message, { hop: 'client' }),
+    );
+  }
+
   onDrain(): void {
     const bytes = this.#heldBytes;
     this.#heldBytes = 0;

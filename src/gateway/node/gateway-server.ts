@@ -1,7 +1,5 @@
-import { createServer as createHttpServer, type Server } from 'node:http';
-import { createServer as createHttpsServer, type ServerOptions } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
-import type { SecureContextOptions } from 'node:tls';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type SecureContextOptions } from 'node:tls';
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { Condition } from '../../base/condition.ts';
 import type { ReloadedFiles } from '../../base/files/reloaded-files.ts';
@@ -19,7 +17,7 @@ import { ClientConnection } from './client-connection.ts';
 import type { GatewayContext } from './gateway-context.ts';
 import { exposeGateway, type GatewayMetrics, noMetrics } from './gateway-metrics.ts';
 import { certificateOf, type GatewayTlsFiles, openGatewayTls } from './gateway-tls.ts';
-import { http1Options, serveHttp1 } from './http1-server.ts';
+import { Http1Connection } from './http1-connection.ts';
 import { Http2Acceptor } from './http2-server.ts';
 import {
   connectionLimits,
@@ -103,13 +101,13 @@ class GatewayServer implements RunningGateway {
   readonly #log: Logger;
   readonly #tls: ReloadedFiles<SecureContextOptions> | undefined;
   readonly #server: Server;
+  readonly #limits: GatewayServerLimits;
+  readonly #http1 = new Set<Http1Connection>();
   readonly #http2: Http2Acceptor;
   readonly #guard: ConnectionGuard;
   readonly #context: GatewayContext;
-  readonly #connections = new WeakMap<Socket, ClientConnection>();
   readonly #sockets = new Set<Socket>();
   readonly #idle = new Condition(() => this.#context.requests.size === 0);
-  readonly #refusalTimeoutMs: number;
   #isClosing = false;
 
   constructor(
@@ -123,17 +121,14 @@ class GatewayServer implements RunningGateway {
     this.#options = options;
     this.#log = log;
     this.#tls = tls;
-    this.#refusalTimeoutMs = limits.headTimeoutMs;
+    this.#limits = limits;
     this.#context = {
       ...{ gateway, open, isKnownCluster, clock, log },
       requests: new Set(),
       onEnded: () => this.#idle.changed(),
     };
-    const connectionOf = (socket: Socket): ClientConnection => this.#connectionOf(socket);
-    const served = { context: this.#context, limits, connectionOf };
-    this.#http2 = new Http2Acceptor(served);
-    this.#server = this.#makeServer(limits);
-    serveHttp1(this.#server, { ...served, isClosing: () => this.#isClosing });
+    this.#http2 = new Http2Acceptor({ context: this.#context, limits });
+    this.#server = this.#makeServer();
     this.#guard = new ConnectionGuard(this.#server, {
       limits: connectionLimits(limits),
       listener: 'gateway',
@@ -174,6 +169,7 @@ class GatewayServer implements RunningGateway {
     if (minDrainMs > 0) await sleep(this.#context.clock, minDrainMs, signal).catch(() => {});
     this.#isClosing = true;
     if (this.#server.listening) this.#server.close();
+    for (const connection of this.#http1) connection.shutdown();
     this.#http2.goAway();
     await this.#idle.wait(signal);
     await this.close();
@@ -188,7 +184,6 @@ class GatewayServer implements RunningGateway {
     const closed = this.#server.listening
       ? new Promise<void>((resolve) => void this.#server.close(() => resolve()))
       : Promise.resolve();
-    this.#server.closeAllConnections();
     for (const socket of this.#sockets) socket.destroySoon();
     await closed;
   }
@@ -197,46 +192,45 @@ class GatewayServer implements RunningGateway {
     await this.close();
   }
 
-  #makeServer(limits: GatewayServerLimits): Server {
-    const http1 = http1Options(limits);
+  #makeServer(): Server {
+    // A connection that carries another protocol may end in one direction first.
+    const common = { allowHalfOpen: true, noDelay: true };
     const tls = this.#tls;
-    if (tls === undefined) return createHttpServer(http1);
-    const options: ServerOptions & { readonly allowHalfOpen: true } = {
-      ...http1,
+    if (tls === undefined) return createServer(common, (socket) => this.#accept(socket));
+    const server = createTlsServer({
+      ...common,
       ...tls.value,
-      // An upgraded connection may end in one direction first.
-      allowHalfOpen: true,
       requestCert: tls.value.ca !== undefined,
       rejectUnauthorized: false,
       ALPNProtocols: ['h2', 'http/1.1'],
-      handshakeTimeout: limits.headTimeoutMs,
-    };
-    const server = createHttpsServer(options);
+      handshakeTimeout: this.#limits.headTimeoutMs,
+    });
     // Established connections keep the certificate of their handshake.
     tls.onChange((changed) => server.setSecureContext(changed));
-    // Node's own listener serves HTTP/1.1.
-    const [serveOverHttp1] = server.listeners('secureConnection') as ((socket: Socket) => void)[];
-    server.removeAllListeners('secureConnection');
-    server.on('secureConnection', (socket) => {
-      if (socket.alpnProtocol === 'h2') this.#http2.accept(socket);
-      else serveOverHttp1!.call(server, socket);
-    });
+    server.on('secureConnection', (socket) => this.#accept(socket));
+    // Node does not close the connection when the handshake takes too long.
+    server.on('tlsClientError', (_error, socket) => socket.destroy());
     return server;
   }
 
-  #connectionOf(socket: Socket): ClientConnection {
-    let connection = this.#connections.get(socket);
-    if (connection === undefined) {
-      connection = new ClientConnection(socket, {
-        guard: this.#guard,
-        trustedProxies: this.#options.trustedProxies,
-        certificate: certificateOf(socket),
-        clock: this.#context.clock,
-        refusalTimeoutMs: this.#refusalTimeoutMs,
-      });
-      this.#connections.set(socket, connection);
+  #accept(socket: Socket & { readonly alpnProtocol?: string | false | null }): void {
+    const connection = new ClientConnection(socket, {
+      guard: this.#guard,
+      trustedProxies: this.#options.trustedProxies,
+      certificate: certificateOf(socket),
+      clock: this.#context.clock,
+      refusalTimeoutMs: this.#limits.headTimeoutMs,
+    });
+    if (socket.alpnProtocol === 'h2') {
+      this.#http2.accept(socket, connection);
+      return;
     }
-    return connection;
+    const served = new Http1Connection({
+      ...{ socket, connection, context: this.#context, limits: this.#limits },
+      onClosed: () => this.#http1.delete(served),
+    });
+    this.#http1.add(served);
+    served.isLast = this.#isClosing;
   }
 
   #exposeMetrics(metrics: GatewayMetrics, limits: UserLimits): void {

@@ -1,6 +1,11 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
-import { atEndOfTurn, type TurnTask } from '../../base/end-of-turn.ts';
+import { fieldLines } from '../../http1/header-fields.ts';
+import type { Http1RequestHead } from '../../http1/request-head.ts';
+import {
+  informationalText,
+  responseFraming,
+  type ResponseFraming,
+  responseText,
+} from '../../http1/response-text.ts';
 import type {
   HeaderList,
   HttpExchange,
@@ -8,116 +13,157 @@ import type {
 } from '../../http-exchange/http-exchange.ts';
 import type { ClientEvents, ClientSide, RawConnection } from './client-side.ts';
 
-/** The client's side of a request over HTTP/1.1, or HTTP/1.0. */
-export class Http1Client implements ClientSide, TurnTask {
-  readonly #message: IncomingMessage;
-  readonly #response: ServerResponse;
-  readonly #socket: Socket;
-  readonly #events: ClientEvents;
-  #isHeadPending = false;
-  #isHeld = false;
+/** The connection of a request, as its client side uses it. */
+export interface Http1Carrier {
+  /** No other request follows on the connection. */
+  readonly isLast: boolean;
+  /** The connection ends with this answer. */
+  endAfterAnswer(): void;
+  sendText(text: string): void;
+  /** Sends bytes, which are copied. False: stop until `Http1Client.onDrain`. */
+  send(bytes: Uint8Array): boolean;
+  /** The answer is complete. `Http1Client.onClosed` follows when the kernel has taken it. */
+  finish(): void;
+  /** Ends the connection so that the client notices that the answer is cut. */
+  cut(): void;
+  /** Sends the head of a 101. The connection is bytes of the new protocol from now on. */
+  upgrade(head: string, exchange: HttpExchange): RawConnection;
+  pause(): void;
+  resume(): void;
+}
 
-  constructor(message: IncomingMessage, response: ServerResponse, events: ClientEvents) {
-    this.#message = message;
-    this.#response = response;
-    this.#socket = message.socket;
+/** What happens to the pieces of a request's body: they wait, they pass, or they are dropped. */
+type BodyState = 'held' | 'read' | 'dropped';
+
+/** The client's side of a request over HTTP/1.1, or HTTP/1.0. */
+export class Http1Client implements ClientSide {
+  readonly #carrier: Http1Carrier;
+  readonly #head: Http1RequestHead;
+  readonly #events: ClientEvents;
+  #framing: ResponseFraming | undefined;
+  #body: BodyState = 'held';
+  /** Pieces of the body that came before the request was admitted. */
+  #early: Uint8Array[] = [];
+  #isBodyComplete = false;
+  #trailers: HeaderList | undefined;
+  #hasSentContinue = false;
+
+  constructor(carrier: Http1Carrier, head: Http1RequestHead, events: ClientEvents) {
+    this.#carrier = carrier;
+    this.#head = head;
     this.#events = events;
-    response.on('close', () => events.onClientClosed(response.writableFinished));
-    // Without a listener, an error of the socket would end the process. `close` follows.
-    response.on('error', () => {});
   }
 
   inform({ status, headers }: HttpResponseHead): void {
-    if (this.#message.httpVersion === '1.0') return;
+    const { isHttp10, expectsContinue } = this.#head;
+    if (isHttp10) return;
     if (status === 100) {
-      if (this.#message.headers.expect !== undefined) this.#response.writeContinue();
-    } else if (status === 103) {
+      if (!expectsContinue) return;
+      this.#hasSentContinue = true;
+      this.#carrier.sendText(informationalText({ status, headers: [] }));
+    } else if (status === 102 || status === 103) {
       const links = headers.filter(([name]) => name.toLowerCase() === 'link');
-      if (links.length === 0) return;
-      try {
-        this.#response.writeEarlyHints({ link: links.map(([, value]) => value) });
-      } catch {
-        // Node refuses links that are not valid. A client needs no hints.
-      }
-    } else if (status === 102) {
-      this.#response.writeProcessing();
+      this.#carrier.sendText(informationalText({ status, headers: links }));
     }
   }
 
-  begin({ status, headers }: HttpResponseHead): void {
-    const flat: string[] = [];
-    for (const [name, value] of headers) flat.push(name, value);
-    this.#response.writeHead(status, flat);
-    // The head goes out with the first bytes of the body if they come in the same turn.
-    this.#isHeadPending = true;
-    atEndOfTurn(this);
-  }
-
-  endTurn(): void {
-    if (!this.#isHeadPending) return;
-    this.#isHeadPending = false;
-    this.#response.flushHeaders();
+  begin(head: HttpResponseHead): void {
+    const { expectsContinue } = this.#head;
+    const framing = responseFraming(head, this.#head);
+    this.#framing = framing;
+    // Without a 100, nobody knows whether the body follows.
+    if (framing.isUntilClose || (expectsContinue && !this.#hasSentContinue)) {
+      this.#carrier.endAfterAnswer();
+    }
+    const { isChunked } = framing;
+    this.#carrier.sendText(responseText(head, { isChunked, keepsAlive: !this.#carrier.isLast }));
   }
 
   write(bytes: Uint8Array): boolean {
-    this.#isHeadPending = false;
-    const hasRoom = this.#response.write(Buffer.from(bytes));
-    if (!hasRoom && !this.#isHeld) {
-      this.#isHeld = true;
-      this.#response.once('drain', () => {
-        this.#isHeld = false;
-        this.#events.onDrain();
-      });
-    }
+    const { hasBody, isChunked } = this.#framing!;
+    if (!hasBody || bytes.length === 0) return true;
+    if (!isChunked) return this.#carrier.send(bytes);
+    this.#carrier.sendText(`${bytes.length.toString(16)}\r\n`);
+    const hasRoom = this.#carrier.send(bytes);
+    this.#carrier.sendText('\r\n');
     return hasRoom;
   }
 
   end(trailers: HeaderList | undefined): void {
-    this.#isHeadPending = false;
-    if (trailers !== undefined && trailers.length > 0) {
-      this.#response.addTrailers(trailers.map(([name, value]): [string, string] => [name, value]));
-    }
-    this.#response.end();
+    if (this.#framing!.isChunked) this.#carrier.sendText(`0\r\n${fieldLines(trailers ?? [])}\r\n`);
+    this.#carrier.finish();
   }
 
   cut(): void {
-    const { encrypted } = this.#socket as Socket & { readonly encrypted?: boolean };
-    // Without a length and without chunks, a FIN would look like the end of the body.
-    if (encrypted === true) this.#socket.destroy();
-    else this.#socket.resetAndDestroy();
+    this.#carrier.cut();
   }
 
-  upgrade(_head: HttpResponseHead, _exchange: HttpExchange): RawConnection | undefined {
-    throw new Error('it changes the protocol of a request that did not ask for it');
+  upgrade(head: HttpResponseHead, exchange: HttpExchange): RawConnection {
+    if (!this.#head.isUpgrade) {
+      throw new Error('it changes the protocol of a request that did not ask for it');
+    }
+    return this.#carrier.upgrade(informationalText(head), exchange);
   }
 
   readBody(): void {
-    const message = this.#message;
-    if (message.complete && message.readableLength === 0) return this.#events.onBodyEnd(undefined);
-    message.on('data', (bytes: Buffer) => this.#events.onBody(bytes));
-    message.on('end', () => this.#events.onBodyEnd(trailersOf(message)));
-    message.on('error', () => {});
+    if (this.#body !== 'held') return;
+    this.#body = 'read';
+    const early = this.#early;
+    this.#early = [];
+    this.#carrier.resume();
+    for (const bytes of early) this.#events.onBody(bytes);
+    if (this.#isBodyComplete) this.#events.onBodyEnd(this.#trailers);
   }
 
   pauseBody(): void {
-    this.#message.pause();
+    if (!this.#isBodyComplete) this.#carrier.pause();
   }
 
   resumeBody(): void {
-    this.#message.resume();
+    if (this.#body === 'read') this.#carrier.resume();
   }
 
   dropBody(): void {
-    this.#message.removeAllListeners('data');
-    this.#message.resume();
+    this.#body = 'dropped';
+    this.#early = [];
+    this.#carrier.resume();
   }
-}
 
-function trailersOf({ rawTrailers }: IncomingMessage): HeaderList | undefined {
-  if (rawTrailers.length === 0) return undefined;
-  const trailers: [string, string][] = [];
-  for (let at = 0; at < rawTrailers.length; at += 2) {
-    trailers.push([rawTrailers[at]!, rawTrailers[at + 1]!]);
+  // The calls of the connection.
+
+  /** A piece of the body. Borrowed: valid until this returns. */
+  onBody(bytes: Uint8Array): void {
+    if (this.#body === 'read') {
+      this.#events.onBody(bytes);
+    } else if (this.#body === 'held') {
+      this.#early.push(new Uint8Array(bytes));
+      this.#carrier.pause();
+    }
   }
-  return trailers;
+
+  onTrailers(trailers: HeaderList): void {
+    this.#trailers = trailers;
+  }
+
+  onBodyComplete(): void {
+    this.#isBodyComplete = true;
+    // The connection must show that the client leaves, and carries the next request.
+    this.#carrier.resume();
+    if (this.#body === 'read') this.#events.onBodyEnd(this.#trailers);
+  }
+
+  onBodyInvalid(problem: string): void {
+    this.#events.onBodyInvalid(problem);
+  }
+
+  onDrain(): void {
+    this.#events.onDrain();
+  }
+
+  /** The last call. */
+  onClosed(isComplete: boolean): void {
+    this.#body = 'dropped';
+    this.#early = [];
+    this.#events.onClientClosed(isComplete);
+  }
 }

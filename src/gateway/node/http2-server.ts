@@ -19,7 +19,6 @@ import type { GatewayServerLimits } from './server-limits.ts';
 export interface Http2ServerParts {
   readonly context: GatewayContext;
   readonly limits: GatewayServerLimits;
-  readonly connectionOf: (socket: Socket) => ClientConnection;
 }
 
 /** With options of Node that its types do not have yet. */
@@ -70,8 +69,7 @@ export class Http2Acceptor {
     );
   }
 
-  accept(socket: Socket): void {
-    const connection = this.#parts.connectionOf(socket);
+  accept(socket: Socket, connection: ClientConnection): void {
     // A client of HTTP/2 that ends its direction has gone, and Node would keep the session.
     socket.allowHalfOpen = false;
     this.#server.once('session', (session) => this.#serve(session, connection));

@@ -10,6 +10,11 @@ export interface GatewayServerLimits {
   readonly headTimeoutMs: number;
   /** Bytes of a request's head. A longer head gets a 431. */
   readonly maxHeadBytes: number;
+  /**
+   * Bytes of HTTP/1.1 that wait until the request before them is answered. A client that sends more
+   * ahead is closed.
+   */
+  readonly maxHeldBytes: number;
   /** Fields of a request's head over HTTP/2. A stream with more is reset. */
   readonly maxHeadFields: number;
   /** Connections to the listener. They stay below the limit of open files. */
@@ -50,6 +55,7 @@ const maxUnauthenticated = Math.max(2, Math.min(4096, Math.floor(maxConnections 
 export const defaultServerLimits: GatewayServerLimits = {
   headTimeoutMs: 32_000,
   maxHeadBytes: 48 * 1024,
+  maxHeldBytes: 64 * 1024,
   maxHeadFields: 1024,
   maxConnections,
   maxUnauthenticated,

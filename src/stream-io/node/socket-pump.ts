@@ -50,8 +50,8 @@ export interface SocketPumpOptions {
  *
  * The end that accepts a stream binds the pump, accepts the stream and calls `onOpened`.
  *
- * The socket must allow half-open connections (`allowHalfOpen`), and no other code may read it. A
- * stream that is refused resets the socket; a front that answers its client in that case handles
+ * The socket must allow half-open connections (`allowHalfOpen`), and no other code may read it,
+ * unless it passes all bytes to `push` and does not call `onOpened`. A stream that is refused resets the socket; a front that answers its client in that case handles
  * `onClose` itself until `onOpened`.
  */
 export class SocketPump implements StreamHandler {
@@ -83,7 +83,7 @@ export class SocketPump implements StreamHandler {
    */
   onOpened(): void {
     const { socket } = this;
-    const onRead = (bytes: Uint8Array): boolean => this.#onRead(bytes);
+    const onRead = (bytes: Uint8Array): boolean => this.push(bytes);
     let isWanted = true;
     // A peer that speaks first may do so before this.
     while (socket.readableLength > 0) isWanted = onRead(socket.read() as Buffer);
@@ -91,6 +91,15 @@ export class SocketPump implements StreamHandler {
       socket.on('data', (bytes: Buffer) => void (onRead(bytes) || socket.pause()));
     }
     if (isWanted) socket.resume();
+  }
+
+  /** Sends bytes of the socket through the stream. False: pause the socket until `onWritable`. */
+  push(bytes: Uint8Array): boolean {
+    if (this.#isStopped) {
+      this.#leftToReadBytes -= bytes.length;
+      return this.#leftToReadBytes > 0;
+    }
+    return this.#stream!.write(bytes);
   }
 
   onData(bytes: Uint8Array): void {
@@ -140,15 +149,6 @@ export class SocketPump implements StreamHandler {
     const timer = this.#clock.setTimer(delayMs, () => socket.destroy());
     this.#closeTimer = timer;
     socket.on('close', () => timer.cancel());
-  }
-
-  /** True: read on. */
-  #onRead(bytes: Uint8Array): boolean {
-    if (this.#isStopped) {
-      this.#leftToReadBytes -= bytes.length;
-      return this.#leftToReadBytes > 0;
-    }
-    return this.#stream!.write(bytes);
   }
 }
 

@@ -34,15 +34,26 @@ export class SocketWriter implements TurnTask {
       buffer.set(piece, this.#filled);
       this.#filled += pieceBytes;
       at += pieceBytes;
-      if (this.#filled === bufferBytes) this.#flush();
+      if (this.#filled === bufferBytes) this.flush();
     }
     if (this.#filled > 0) this.#schedule();
+  }
+
+  /** As `write`, for text with a character for each byte. */
+  writeText(text: string): void {
+    if (text.length > bufferBytes - this.#filled) {
+      this.write(Buffer.from(text, 'latin1'));
+      return;
+    }
+    this.#buffer ??= spareBuffers.pop() ?? Buffer.allocUnsafeSlow(bufferBytes);
+    this.#filled += this.#buffer.write(text, this.#filled, 'latin1');
+    this.#schedule();
   }
 
   /** Half-closes the socket once everything is written. */
   end(): void {
     this.#isEnding = true;
-    this.#flush();
+    this.flush();
     this.#socket.end();
   }
 
@@ -55,7 +66,7 @@ export class SocketWriter implements TurnTask {
 
   endTurn(): void {
     this.#isScheduled = false;
-    if (!this.#isEnding) this.#flush();
+    if (!this.#isEnding) this.flush();
   }
 
   #schedule(): void {
@@ -64,7 +75,8 @@ export class SocketWriter implements TurnTask {
     atEndOfTurn(this);
   }
 
-  #flush(): void {
+  /** Gives the socket everything at once. */
+  flush(): void {
     const buffer = this.#buffer;
     const bytes = this.#filled;
     if (buffer === undefined || bytes === 0) return;

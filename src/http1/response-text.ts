@@ -1,0 +1,58 @@
+import { STATUS_CODES } from 'node:http';
+import type { HeaderList, HttpResponseHead } from '../http-exchange/http-exchange.ts';
+import { fieldLines } from './header-fields.ts';
+
+/** The head of an informational response, or of a 101, as the bytes of HTTP/1.1. */
+export function informationalText({ status, headers }: HttpResponseHead): string {
+  return `${statusLine(status)}${fieldLines(headers)}\r\n`;
+}
+
+export interface ResponseFraming {
+  /** The status and the method allow a body. */
+  readonly hasBody: boolean;
+  /** The body is sent in chunks. */
+  readonly isChunked: boolean;
+  /** The end of the connection is the end of the body. */
+  readonly isUntilClose: boolean;
+}
+
+/**
+ * How a response is sent (RFC 9112, section 6.3).
+ *
+ * @param method the method of the request
+ */
+export function responseFraming(
+  { status, headers }: HttpResponseHead,
+  { method, isHttp10 }: { readonly method: string; readonly isHttp10: boolean },
+): ResponseFraming {
+  const hasBody = method !== 'HEAD' && status !== 204 && status !== 304;
+  const isOpen = hasBody && !hasField(headers, 'content-length');
+  return { hasBody, isChunked: isOpen && !isHttp10, isUntilClose: isOpen && isHttp10 };
+}
+
+/**
+ * The head of a response as the bytes of HTTP/1.1. Its fields have no Transfer-Encoding and no
+ * Connection, and their texts were checked.
+ */
+export function responseText(
+  { status, headers }: HttpResponseHead,
+  { isChunked, keepsAlive }: { readonly isChunked: boolean; readonly keepsAlive: boolean },
+): string {
+  let text = statusLine(status) + fieldLines(headers);
+  // RFC 9110, section 6.6.1.
+  if (!hasField(headers, 'date')) text += `Date: ${new Date().toUTCString()}\r\n`;
+  if (isChunked) text += 'Transfer-Encoding: chunked\r\n';
+  if (!keepsAlive) text += 'Connection: close\r\n';
+  return `${text}\r\n`;
+}
+
+function statusLine(status: number): string {
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
+}
+
+function hasField(headers: HeaderList, wanted: string): boolean {
+  for (const [name] of headers) {
+    if (name.length === wanted.length && name.toLowerCase() === wanted) return true;
+  }
+  return false;
+}
