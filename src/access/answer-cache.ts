@@ -1,4 +1,6 @@
 import type { Clock } from '../base/clock.ts';
+import { type MaybePromise, whenKnown } from '../base/maybe-promise.ts';
+import { type KeyedDigest, webKeyedDigest } from './keyed-digest.ts';
 
 /** How long an answer is kept, in milliseconds (0: not at all), and how many are kept. */
 export interface KeptAnswers {
@@ -14,6 +16,8 @@ export interface AnswerCacheOptions<T> {
   readonly isGood?: (answer: T) => boolean;
   /** How much longer an answer can be valid, in milliseconds (default: without end). */
   readonly validForMs?: (answer: T) => number;
+  /** Default: Web Crypto's, which is never there at once. */
+  readonly digest?: KeyedDigest | undefined;
 }
 
 interface Kept<T> {
@@ -28,22 +32,16 @@ interface Kept<T> {
  */
 export class AnswerCache<T> {
   readonly #options: AnswerCacheOptions<T>;
-  // By a keyed digest of the question, so that a copy of the table is useless without this
-  // process's key; oldest first.
+  // By a keyed digest of the question, because a question may hold a token; oldest first.
   readonly #good = new Map<string, Kept<T>>();
   readonly #bad = new Map<string, Kept<T>>();
   /** Questions that have no answer yet. */
   readonly #open = new Map<string, Promise<T>>();
-  readonly #key = crypto.subtle.importKey(
-    'raw',
-    crypto.getRandomValues(new Uint8Array(32)),
-    { name: 'HMAC', hash: 'SHA-256' },
-    false,
-    ['sign'],
-  );
+  readonly #digest: KeyedDigest;
 
   constructor(options: AnswerCacheOptions<T>) {
     this.#options = options;
+    this.#digest = options.digest ?? webKeyedDigest();
   }
 
   /** How many answers are kept, for tests and metrics. */
@@ -52,15 +50,25 @@ export class AnswerCache<T> {
   }
 
   /**
-   * The answer to a question.
+   * The answer to a question. An answer that is kept is there at once if the digest is.
    *
    * @param question every part that the answer depends on. Parts never run together.
    * @param signal ends the wait of this caller only, with the signal's reason. The question goes on
    *   for the others.
    * @throws what `ask` throws
    */
-  async get(question: readonly string[], ask: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const digest = await this.#digestOf(question);
+  get(question: readonly string[], ask: () => Promise<T>, signal?: AbortSignal): MaybePromise<T> {
+    const digest = this.#digest(textOf(question));
+    return whenKnown(digest, (key) => this.#find(key, ask, signal));
+  }
+
+  /** Forgets all answers, for example because the rules have changed. */
+  clear(): void {
+    this.#good.clear();
+    this.#bad.clear();
+  }
+
+  #find(digest: string, ask: () => Promise<T>, signal?: AbortSignal): MaybePromise<T> {
     signal?.throwIfAborted();
     const known = this.#good.get(digest) ?? this.#bad.get(digest);
     if (known !== undefined && known.untilMs > this.#options.clock.now()) return known.answer;
@@ -71,13 +79,7 @@ export class AnswerCache<T> {
       open.catch(() => {});
       this.#open.set(digest, open);
     }
-    return await (signal === undefined ? open : unlessAborted(open, signal));
-  }
-
-  /** Forgets all answers, for example because the rules have changed. */
-  clear(): void {
-    this.#good.clear();
-    this.#bad.clear();
+    return signal === undefined ? open : unlessAborted(open, signal);
   }
 
   async #ask(digest: string, ask: () => Promise<T>): Promise<T> {
@@ -96,13 +98,14 @@ export class AnswerCache<T> {
     }
     return answer;
   }
+}
 
-  async #digestOf(question: readonly string[]): Promise<string> {
-    const bytes = new TextEncoder().encode(JSON.stringify(question));
-    const mac = await crypto.subtle.sign('HMAC', await this.#key, bytes);
-    // One character per byte. Each request needs a key, so hexadecimal digits would cost time.
-    return String.fromCharCode(...new Uint8Array(mac));
-  }
+/** Differs for any two questions, also in UTF-8. */
+function textOf(question: readonly string[]): string {
+  let text = '';
+  for (const part of question) text += `${part.length}:${part}`;
+  // Lone surrogates would all have the same bytes. JSON escapes them, but takes longer.
+  return text.isWellFormed() ? text : JSON.stringify(question);
 }
 
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -1,3 +1,4 @@
+import { catchError, type MaybePromise, whenKnown } from '../base/maybe-promise.ts';
 import { AccessError } from './access-error.ts';
 import { subjectOfCertificate } from './client-certificate.ts';
 import { nameOutsideHub } from './hub-user.ts';
@@ -32,9 +33,7 @@ export interface AuthenticationChainOptions {
    * AccessError `unavailable` while they are not known. A runtime that has to ask for them returns a
    * promise.
    */
-  readonly providersOf?:
-    | ((cluster: string) => ClusterProviders | Promise<ClusterProviders>)
-    | undefined;
+  readonly providersOf?: ((cluster: string) => MaybePromise<ClusterProviders>) | undefined;
   /** Accepts client certificates of requests without a token (default: false). */
   readonly acceptsCertificates?: boolean;
   /**
@@ -61,71 +60,85 @@ interface Provider {
  */
 export class AuthenticationChain implements RequestAuthenticator {
   readonly #options: AuthenticationChainOptions;
+  /** Of clusters without providers of their own. */
+  readonly #providers: readonly Provider[];
 
   constructor(options: AuthenticationChainOptions) {
     this.#options = options;
+    this.#providers = providersOf(options);
   }
 
-  async authenticate(
+  authenticate(
     credentials: RequestCredentials,
     cluster: string,
     signal: AbortSignal,
-  ): Promise<Authentication> {
+  ): MaybePromise<Authentication> {
     const { acceptsCertificates = false } = this.#options;
     const { certificate, authorization } = credentials;
     if (hasImpersonation(credentials.headerNames)) {
-      return await this.#forward(authorization, cluster, signal);
+      return this.#forward(authorization, cluster, signal);
     }
     if (acceptsCertificates && certificate !== undefined && authorization.length === 0) {
       return impersonateForeign(subjectOfCertificate(certificate));
     }
-    const found = this.#providersOf(cluster);
-    const providers = found instanceof Promise ? await found : found;
-    if (providers.length === 0) return await this.#forward(authorization, cluster, signal);
-    const token = tokenOf(authorization);
-    if (token === undefined) throw refusal(providers);
-    for (const { name, authenticator, accept } of providers) {
-      const subject = await this.#ask(name, () =>
+    return whenKnown(this.#providersOf(cluster), (providers) => {
+      if (providers.length === 0) return this.#forward(authorization, cluster, signal);
+      const token = tokenOf(authorization);
+      if (token === undefined) throw refusal(providers);
+      return askInOrder(providers, 0, (authenticator) =>
         authenticator.authenticate(token, cluster, signal),
       );
-      if (subject !== undefined) return accept(subject);
-    }
-    throw refusal(providers);
+    });
   }
 
   /** The caller's headers go on unchanged, and the managed cluster decides. */
-  async #forward(
+  #forward(
     authorization: readonly string[],
     cluster: string,
     signal: AbortSignal,
-  ): Promise<Authentication> {
+  ): MaybePromise<Authentication> {
     const { identifiesForwarded = false, managed } = this.#options;
-    const token = tokenOf(authorization);
-    if (!identifiesForwarded || token === undefined) return { kind: 'forward', subject: undefined };
-    const subject = await this.#ask('managed cluster', () =>
+    const token = identifiesForwarded ? tokenOf(authorization) : undefined;
+    if (token === undefined) return { kind: 'forward', subject: undefined };
+    const subject = askProvider('managed cluster', () =>
       managed.authenticate(token, cluster, signal),
     );
-    return { kind: 'forward', subject };
+    return whenKnown(subject, (found) => ({ kind: 'forward', subject: found }));
   }
 
-  async #ask<T>(provider: string, ask: () => Promise<T>): Promise<T> {
-    try {
-      return await ask();
-    } catch (thrown) {
-      if (!(thrown instanceof AccessError)) throw thrown;
-      const message = `${provider} authentication failed: ${thrown.message}`;
-      throw new AccessError(thrown.code, message, { cause: thrown });
-    }
+  #providersOf(cluster: string): MaybePromise<readonly Provider[]> {
+    const { managed, hub, providersOf: own } = this.#options;
+    if (own === undefined) return this.#providers;
+    return whenKnown(own(cluster), ({ acceptsHubTokens, oidc }) =>
+      providersOf({ managed, hub: acceptsHubTokens ? hub : undefined, oidc }),
+    );
   }
+}
 
-  #providersOf(cluster: string): readonly Provider[] | Promise<readonly Provider[]> {
-    const { hub, providersOf: own, ...options } = this.#options;
-    if (own === undefined) return providersOf({ ...options, hub });
-    const withOwn = ({ acceptsHubTokens, oidc }: ClusterProviders): readonly Provider[] =>
-      providersOf({ ...options, hub: acceptsHubTokens ? hub : undefined, oidc });
-    const found = own(cluster);
-    return found instanceof Promise ? found.then(withOwn) : withOwn(found);
-  }
+type Ask = (authenticator: TokenAuthenticator) => MaybePromise<Subject | undefined>;
+
+/** The answer of the first provider, from index `at` on, that knows the token. */
+function askInOrder(
+  providers: readonly Provider[],
+  at: number,
+  ask: Ask,
+): MaybePromise<Authentication> {
+  const provider = providers[at];
+  if (provider === undefined) throw refusal(providers);
+  const { name, authenticator, accept } = provider;
+  return whenKnown(
+    askProvider(name, () => ask(authenticator)),
+    (subject) => (subject === undefined ? askInOrder(providers, at + 1, ask) : accept(subject)),
+  );
+}
+
+/** Names the provider in its errors. */
+function askProvider<T>(provider: string, ask: () => MaybePromise<T>): MaybePromise<T> {
+  return catchError(ask, (thrown) => {
+    if (!(thrown instanceof AccessError)) throw thrown;
+    const message = `${provider} authentication failed: ${thrown.message}`;
+    throw new AccessError(thrown.code, message, { cause: thrown });
+  });
 }
 
 /** The text names the providers that were asked, in upstream's words. */
@@ -139,7 +152,11 @@ function refusal(providers: readonly Provider[]): AccessError {
   return unauthenticated(`token is not valid for ${others}, or ${targets.at(-1)}`);
 }
 
-function providersOf({ managed, hub, oidc }: AuthenticationChainOptions): readonly Provider[] {
+function providersOf({
+  managed,
+  hub,
+  oidc,
+}: Pick<AuthenticationChainOptions, 'managed' | 'hub' | 'oidc'>): readonly Provider[] {
   const others: Provider[] = [];
   if (hub !== undefined) {
     others.push({

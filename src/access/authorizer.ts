@@ -1,3 +1,4 @@
+import { type MaybePromise, whenKnown } from '../base/maybe-promise.ts';
 import type { Action } from './action.ts';
 import type { Subject } from './subject.ts';
 
@@ -17,7 +18,7 @@ export interface Authorizer {
     cluster: string,
     action: Action,
     signal: AbortSignal,
-  ): Promise<Verdict>;
+  ): MaybePromise<Verdict>;
 }
 
 export const allowed: Verdict = { allowed: true };
@@ -27,17 +28,17 @@ export function denied(reason: string): Verdict {
 }
 
 /** The default: each subject may do everything, and the managed cluster's own rules decide. */
-export const allowAll: Authorizer = { authorize: () => Promise.resolve(allowed) };
+export const allowAll: Authorizer = { authorize: () => allowed };
 
 /** Allows only what all of the authorizers allow. The first denial is the answer. */
 export function allOf(authorizers: readonly Authorizer[]): Authorizer {
+  const [first, ...others] = authorizers;
+  if (first === undefined) return allowAll;
+  const next = allOf(others);
   return {
-    async authorize(subject, cluster, action, signal) {
-      for (const authorizer of authorizers) {
-        const verdict = await authorizer.authorize(subject, cluster, action, signal);
-        if (!verdict.allowed) return verdict;
-      }
-      return allowed;
-    },
+    authorize: (...request) =>
+      whenKnown(first.authorize(...request), (verdict) =>
+        verdict.allowed ? next.authorize(...request) : verdict,
+      ),
   };
 }

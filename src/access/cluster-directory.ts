@@ -1,4 +1,5 @@
 import { clusterAlias } from '../base/names/cluster-alias.ts';
+import type { MaybePromise } from '../base/maybe-promise.ts';
 import { isClusterAlias } from '../base/names/cluster-name.ts';
 import { AccessError } from './access-error.ts';
 import { type LabelSelector, type Labels, parseLabelSelector } from './label-selector.ts';
@@ -23,16 +24,18 @@ export const noClusters: ClusterDirectory = { labelsOf: () => undefined, names: 
  * Finds the name of a cluster that a client may have addressed by its alias. An alias of no known
  * cluster stays as it is, and then only fits rules for all clusters.
  */
-export async function clusterNameOf(
+export function clusterNameOf(
   cluster: string,
   directory: ClusterDirectory,
   otherNames: Iterable<string> = [],
-): Promise<string> {
+): MaybePromise<string> {
   if (!isClusterAlias(cluster)) return cluster;
-  for (const name of new Set([...otherNames, ...directory.names()])) {
-    if ((await clusterAlias(name)) === cluster) return name;
-  }
-  return cluster;
+  return nameOfAlias(cluster, new Set([...otherNames, ...directory.names()]));
+}
+
+async function nameOfAlias(alias: string, names: Iterable<string>): Promise<string> {
+  for (const name of names) if ((await clusterAlias(name)) === alias) return name;
+  return alias;
 }
 
 /**

@@ -101,7 +101,7 @@ function decodePath(raw: string): string {
   if (path.includes('\\')) throw malformed(raw, 'has a backslash');
   if (!path.startsWith('/')) throw malformed(raw, 'does not begin with a slash');
   // A server behind the apiserver may decode the path again, which must not create dot segments.
-  if (path.split('/').some((segment) => /^(\.|%2e){1,2}$/i.test(segment))) {
+  if (/(?:^|\/)(?:\.|%2e){1,2}(?:$|\/)/i.test(path)) {
     throw malformed(raw, 'has a dot segment');
   }
   return path;

@@ -1,7 +1,9 @@
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
+import type { MaybePromise } from '../base/maybe-promise.ts';
 import { AccessError } from './access-error.ts';
 import { AnswerCache, type KeptAnswers } from './answer-cache.ts';
+import type { KeyedDigest } from './keyed-digest.ts';
 import { ReviewQueue } from './review-queue.ts';
 import type { Subject } from './subject.ts';
 import type { TokenAuthenticator } from './token-authenticator.ts';
@@ -29,6 +31,8 @@ export interface KubeTokenAuthenticatorOptions {
   readonly audiences?: readonly string[];
   /** Default: `defaultReviewCache`. */
   readonly cache?: { readonly good: KeptAnswers; readonly bad: KeptAnswers };
+  /** For the keys of the cache (default: Web Crypto's, which costs a turn of the event loop). */
+  readonly digest?: KeyedDigest | undefined;
   readonly clock: Clock;
   /** The time of day in milliseconds since 1970 (default: the system's). */
   readonly now?: () => number;
@@ -45,25 +49,25 @@ export class KubeTokenAuthenticator implements TokenAuthenticator {
 
   constructor(options: KubeTokenAuthenticatorOptions) {
     this.#options = options;
-    const { clock, cache = defaultReviewCache, now = Date.now } = options;
+    const { clock, digest, cache = defaultReviewCache, now = Date.now } = options;
     this.#cache = new AnswerCache({
-      clock,
+      ...{ clock, digest },
       ...cache,
       // An API server with another clock may accept a token that is expired here: it is not kept.
       validForMs: (subject) => (subject?.expiresAtMs ?? Infinity) - now(),
     });
   }
 
-  async authenticate(
+  authenticate(
     token: string,
     cluster: string,
     signal: AbortSignal,
-  ): Promise<Subject | undefined> {
+  ): MaybePromise<Subject | undefined> {
     if (token === '' || token.length > maxTokenCharacters) return undefined;
     const { source, audiences = [] } = this.#options;
     const where = source === 'managed-token' ? cluster : '';
     const question = [source, where, ...audiences, token];
-    return await this.#cache.get(question, () => this.#ask(token, cluster, where), signal);
+    return this.#cache.get(question, () => this.#ask(token, cluster, where), signal);
   }
 
   /** A managed cluster that answers slowly uses up its own queue only. */

@@ -1,3 +1,4 @@
+import { type MaybePromise, whenKnown } from '../base/maybe-promise.ts';
 import { AccessError } from './access-error.ts';
 import type { Action } from './action.ts';
 import { allowed, type Authorizer, denied, type Verdict } from './authorizer.ts';
@@ -74,25 +75,35 @@ export class Policy implements Authorizer {
   }
 
   /** @throws AccessError `unavailable` a rule needs labels of the cluster that are not known now */
-  async authorize(subject: Subject, cluster: string, action: Action): Promise<Verdict> {
+  authorize(subject: Subject, cluster: string, action: Action): MaybePromise<Verdict> {
     const invalid = this.#problemOf(subject);
     if (invalid !== undefined) return denied(invalid);
-    const name = await clusterNameOf(cluster, this.#clusters, this.#clusterNames);
+    const found = clusterNameOf(cluster, this.#clusters, this.#clusterNames);
+    return whenKnown(found, (name) => this.#authorizeIn(name, subject, action));
+  }
+
+  #authorizeIn(name: string, subject: Subject, action: Action): MaybePromise<Verdict> {
     const rules = this.#rules.filter(
       (rule) => rule.untilMs > this.#now() && rule.fitsSubject(subject) && rule.fitsAction(action),
     );
     if (rules.some((rule) => rule.fitsName(name))) return allowed;
-    if (await this.#areLabelsFit(rules, name)) return allowed;
-    return denied(
-      `no rule of the policy allows ${describeSubject(subject)} to ${describeAction(action)} in cluster ${name}`,
+    return whenKnown(this.#areLabelsFit(rules, name), (areFit) =>
+      areFit
+        ? allowed
+        : denied(
+            `no rule of the policy allows ${describeSubject(subject)} to ${describeAction(action)} in cluster ${name}`,
+          ),
     );
   }
 
   /** Whether the labels of the cluster fit a rule. They are looked up only if a rule needs them. */
-  async #areLabelsFit(rules: readonly Rule[], cluster: string): Promise<boolean> {
+  #areLabelsFit(rules: readonly Rule[], cluster: string): MaybePromise<boolean> {
     if (rules.every(({ fitsLabels }) => fitsLabels === undefined)) return false;
-    const labels = await this.#clusters.labelsOf(cluster);
-    return labels !== undefined && rules.some(({ fitsLabels }) => fitsLabels?.(labels) === true);
+    return whenKnown(
+      this.#clusters.labelsOf(cluster),
+      (labels) =>
+        labels !== undefined && rules.some(({ fitsLabels }) => fitsLabels?.(labels) === true),
+    );
   }
 
   #problemOf({ credential, expiresAtMs = Infinity }: Subject): string | undefined {

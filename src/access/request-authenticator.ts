@@ -1,3 +1,4 @@
+import type { MaybePromise } from '../base/maybe-promise.ts';
 import type { Subject } from './subject.ts';
 
 /** The credentials of a request to a managed cluster's kube-apiserver. */
@@ -54,5 +55,5 @@ export interface RequestAuthenticator {
     credentials: RequestCredentials,
     cluster: string,
     signal: AbortSignal,
-  ): Promise<Authentication>;
+  ): MaybePromise<Authentication>;
 }

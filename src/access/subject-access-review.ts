@@ -1,10 +1,12 @@
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
+import { type MaybePromise, whenKnown } from '../base/maybe-promise.ts';
 import { AccessError } from './access-error.ts';
 import type { Action } from './action.ts';
 import { AnswerCache, type KeptAnswers } from './answer-cache.ts';
 import { allowed, type Authorizer, denied, type Verdict } from './authorizer.ts';
 import { type ClusterDirectory, clusterNameOf, noClusters } from './cluster-directory.ts';
+import type { KeyedDigest } from './keyed-digest.ts';
 import { defaultReviewCache } from './kube-token-authenticator.ts';
 import { ReviewQueue } from './review-queue.ts';
 import type { Subject } from './subject.ts';
@@ -38,6 +40,8 @@ export interface AccessReviewOptions {
   readonly clusters?: ClusterDirectory;
   /** Default: as for TokenReviews, 10 s for allowed and 3 s for denied. */
   readonly cache?: { readonly good: KeptAnswers; readonly bad: KeptAnswers };
+  /** For the keys of the cache (default: Web Crypto's, which costs a turn of the event loop). */
+  readonly digest?: KeyedDigest | undefined;
 }
 
 const reviewTimeoutMs = 10_000;
@@ -55,17 +59,31 @@ export class AccessReviewAuthorizer implements Authorizer {
 
   constructor(options: AccessReviewOptions) {
     this.#options = options;
-    const { clock, cache = defaultReviewCache } = options;
-    this.#cache = new AnswerCache({ clock, ...cache, isGood: (verdict) => verdict.allowed });
+    const { clock, digest, cache = defaultReviewCache } = options;
+    this.#cache = new AnswerCache({
+      clock,
+      digest,
+      ...cache,
+      isGood: (verdict) => verdict.allowed,
+    });
   }
 
-  async authorize(
+  authorize(
     subject: Subject,
     cluster: string,
     action: Action,
     signal: AbortSignal,
-  ): Promise<Verdict> {
-    const name = await clusterNameOf(cluster, this.#options.clusters ?? noClusters);
+  ): MaybePromise<Verdict> {
+    const found = clusterNameOf(cluster, this.#options.clusters ?? noClusters);
+    return whenKnown(found, (name) => this.#authorizeIn(name, subject, action, signal));
+  }
+
+  #authorizeIn(
+    name: string,
+    subject: Subject,
+    action: Action,
+    signal: AbortSignal,
+  ): MaybePromise<Verdict> {
     const verb = verbOf(action);
     if (verb === '') return denied('the method of the request has no verb in Kubernetes');
     const user = hubUserOf(subject, name);
@@ -81,7 +99,7 @@ export class AccessReviewAuthorizer implements Authorizer {
       verb,
     };
     const spec: AccessReviewSpec = { ...user, resourceAttributes };
-    return await this.#cache.get([JSON.stringify(spec)], () => this.#ask(spec), signal);
+    return this.#cache.get([JSON.stringify(spec)], () => this.#ask(spec), signal);
   }
 
   /** One user's questions leave room for those of others. */

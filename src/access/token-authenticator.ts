@@ -1,3 +1,4 @@
+import type { MaybePromise } from '../base/maybe-promise.ts';
 import type { Subject } from './subject.ts';
 
 /** Finds the subject of a bearer token. */
@@ -7,5 +8,9 @@ export interface TokenAuthenticator {
    * @returns undefined: the token is not known here
    * @throws AccessError `unavailable` the token cannot be checked now. The caller must refuse it.
    */
-  authenticate(token: string, cluster: string, signal: AbortSignal): Promise<Subject | undefined>;
+  authenticate(
+    token: string,
+    cluster: string,
+    signal: AbortSignal,
+  ): MaybePromise<Subject | undefined>;
 }

@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { KubeTokenAuthenticator } from '../access/kube-token-authenticator.ts';
+import { keyedDigest } from '../access/node/keyed-digest.ts';
 import { kubeTokenReview } from '../access/node/kube-reviews.ts';
 import type { TokenAuthenticator } from '../access/token-authenticator.ts';
 import type { Clock } from '../base/clock.ts';
@@ -45,7 +46,12 @@ export function openGatewayHub(
   const review = kubeTokenReview(api);
   return {
     api,
-    tokens: new KubeTokenAuthenticator({ source: 'hub-token', review: () => review, clock }),
+    tokens: new KubeTokenAuthenticator({
+      source: 'hub-token',
+      review: () => review,
+      digest: keyedDigest,
+      clock,
+    }),
     [Symbol.dispose]: () => api.close(),
   };
 }

@@ -3,6 +3,7 @@ import { allowAll } from '../access/authorizer.ts';
 import { KubeTokenAuthenticator } from '../access/kube-token-authenticator.ts';
 import { LiveGrants } from '../access/live-grants.ts';
 import { ClusterAuthentication } from '../access/node/cluster-authentication.ts';
+import { keyedDigest } from '../access/node/keyed-digest.ts';
 import { OidcIssuer } from '../access/node/oidc-issuer.ts';
 import type { WatchedAuthorizer } from '../access/watched-authorizer.ts';
 import { systemClock } from '../base/clock.ts';
@@ -48,6 +49,7 @@ export async function startGatewayProgram(
     managed: new KubeTokenAuthenticator({
       source: 'managed-token',
       review: reviewAtManagedCluster(open),
+      digest: keyedDigest,
       clock,
     }),
     hub: hub?.tokens,

@@ -1,4 +1,5 @@
 import type { HttpResponseHead } from '../http-exchange/http-exchange.ts';
+import { isNamed } from '../http-exchange/upgrade.ts';
 
 /**
  * The number of bytes in a response's body (RFC 9112, section 6.3). Undefined: the head does not
@@ -12,7 +13,7 @@ export function bodyLength(
 ): number | undefined {
   let length: string | undefined;
   for (const [name, value] of headers) {
-    if (name.length !== 14 || name.toLowerCase() !== 'content-length') continue;
+    if (!isNamed(name, 'content-length')) continue;
     if (length !== undefined) throw new Error('it has several Content-Length fields');
     length = value;
   }

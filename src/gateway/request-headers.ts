@@ -1,5 +1,6 @@
-import { connectionFields } from '../http-exchange/connection-fields.ts';
+import { isConnectionField } from '../http-exchange/connection-fields.ts';
 import type { HeaderList } from '../http-exchange/http-exchange.ts';
+import { isNamed } from '../http-exchange/upgrade.ts';
 import { GatewayError } from './gateway-error.ts';
 
 /**
@@ -53,7 +54,7 @@ export function readRequestHeaders(headers: HeaderList, client: ForwardedClient)
     const lower = name.toLowerCase();
     if (lower === 'upgrade') upgrade = value.trim();
     else if (lower === 'te') acceptsTrailers ||= /(?:^|,)\s*trailers\s*(?:$|,)/i.test(value);
-    if (connectionFields.has(lower) || named.has(lower)) continue;
+    if (isConnectionField(lower) || named.has(lower)) continue;
     const meant = meantName(lower);
     if (meant.startsWith('cluster-proxy-')) continue;
     if (meant !== lower && isGuarded(meant)) continue;
@@ -106,7 +107,7 @@ const noNames: ReadonlySet<string> = new Set();
 function namedByConnection(headers: HeaderList): ReadonlySet<string> {
   let names: Set<string> | undefined;
   for (const [field, value] of headers) {
-    if (field.length !== 10 || field.toLowerCase() !== 'connection') continue;
+    if (!isNamed(field, 'connection')) continue;
     for (const part of value.split(',')) {
       const name = part.trim().toLowerCase();
       if (neverHopByHop.test(meantName(name))) {
@@ -144,7 +145,7 @@ export function withImpersonation(
 
 /** The fields without `Authorization`. */
 export function withoutAuthorization(headers: HeaderList): [name: string, value: string][] {
-  const kept = headers.filter(([name]) => name.toLowerCase() !== 'authorization');
+  const kept = headers.filter(([name]) => !isNamed(name, 'authorization'));
   return kept.map(([name, value]): [string, string] => [name, value]);
 }
 

@@ -1,4 +1,5 @@
 import type { HeaderList, HttpServer } from '../http-exchange/http-exchange.ts';
+import { isNamed } from '../http-exchange/upgrade.ts';
 import type { RequestRoute } from './request-url.ts';
 
 /** Fields of a response that belong to one connection. */
@@ -34,7 +35,7 @@ export function responseHeaders(
 function namedByConnection(headers: HeaderList): Set<string> | undefined {
   let names: Set<string> | undefined;
   for (const [field, value] of headers) {
-    if (field.length !== 10 || field.toLowerCase() !== 'connection') continue;
+    if (!isNamed(field, 'connection')) continue;
     names ??= new Set();
     for (const name of value.split(',')) names.add(name.trim().toLowerCase());
   }

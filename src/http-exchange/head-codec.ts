@@ -129,7 +129,7 @@ class HeadWriter {
 
 type IsValid = (bytes: Uint8Array, start: number, end: number) => boolean;
 
-const ascii = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
+const utf8Decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
 
 class HeadReader {
   readonly #bytes: Uint8Array;
@@ -188,12 +188,13 @@ class HeadReader {
 
 /** A character for each byte. */
 function latin1(bytes: Uint8Array): string {
-  let all = 0;
-  for (const byte of bytes) all |= byte;
-  if (all < 0x80) return ascii.decode(bytes);
-  let text = '';
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return text;
+  // A byte that is not ASCII becomes a part of a longer character, or U+FFFD. The runtime finds it
+  // faster than a loop over the bytes.
+  const text = utf8Decoder.decode(bytes);
+  if (text.length === bytes.length && !text.includes('\ufffd')) return text;
+  let characters = '';
+  for (const byte of bytes) characters += String.fromCharCode(byte);
+  return characters;
 }
 
 function malformedHead(problem: string): TunnelError {

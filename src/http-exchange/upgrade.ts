@@ -1,20 +1,29 @@
 import type { HeaderList } from './http-exchange.ts';
 
+// Most fields that are looked for are not there, and a generator for each would cost more than the
+// search.
+const none: readonly string[] = [];
+
+/** Whether a field has a name, which is given in lower case. */
+export function isNamed(field: string, name: string): boolean {
+  return field.length === name.length && field.toLowerCase() === name;
+}
+
 /** The values of a field, whose name is given in lower case. */
-export function* fieldValues(headers: HeaderList, name: string): Iterable<string> {
+export function fieldValues(headers: HeaderList, name: string): readonly string[] {
+  let values: string[] | undefined;
   for (const [field, value] of headers) {
-    if (field.length === name.length && field.toLowerCase() === name) yield value;
+    if (isNamed(field, name)) (values ??= []).push(value);
   }
+  return values ?? none;
 }
 
 /** The members of a field that is a list, in lower case (RFC 9110, section 5.6.1). */
-export function* listMembers(headers: HeaderList, name: string): Iterable<string> {
-  for (const value of fieldValues(headers, name)) {
-    for (const member of value.split(',')) {
-      const text = member.trim().toLowerCase();
-      if (text !== '') yield text;
-    }
-  }
+export function listMembers(headers: HeaderList, name: string): readonly string[] {
+  const values = fieldValues(headers, name);
+  if (values.length === 0) return none;
+  const members = values.flatMap((value) => value.split(','));
+  return members.map((member) => member.trim().toLowerCase()).filter((member) => member !== '');
 }
 
 /**
@@ -22,9 +31,8 @@ export function* listMembers(headers: HeaderList, name: string): Iterable<string
  * answered by 101.
  */
 export function isUpgradeRequest({ headers }: { readonly headers: HeaderList }): boolean {
-  let hasProtocol = false;
-  for (const protocol of listMembers(headers, 'upgrade')) hasProtocol ||= protocol !== '';
-  if (!hasProtocol) return false;
-  for (const option of listMembers(headers, 'connection')) if (option === 'upgrade') return true;
-  return false;
+  return (
+    listMembers(headers, 'upgrade').length > 0 &&
+    listMembers(headers, 'connection').includes('upgrade')
+  );
 }

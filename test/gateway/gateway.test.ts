@@ -1,15 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { AccessError } from '../../src/access/access-error.ts';
+import { AuthenticationChain } from '../../src/access/authentication-chain.ts';
+import { KubeTokenAuthenticator } from '../../src/access/kube-token-authenticator.ts';
+import { Policy } from '../../src/access/policy.ts';
 import type { Authentication, RequestCredentials } from '../../src/access/request-authenticator.ts';
-import { denied } from '../../src/access/authorizer.ts';
+import { allOf, denied } from '../../src/access/authorizer.ts';
 import type { Action } from '../../src/access/action.ts';
 import type { Grant } from '../../src/access/live-grants.ts';
+import { AccessReviewAuthorizer } from '../../src/access/subject-access-review.ts';
 import type { Subject } from '../../src/access/subject.ts';
 import { ExposedServices } from '../../src/gateway/exposed-services.ts';
 import type { IncomingRequest } from '../../src/gateway/admitted-request.ts';
 import { GatewayError } from '../../src/gateway/gateway-error.ts';
 import type { HeaderList } from '../../src/http-exchange/http-exchange.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { testGateway, type TestGatewayOptions } from './test-gateway.ts';
 
 const never = new AbortController().signal;
@@ -210,9 +215,43 @@ describe('The admission of a request', () => {
   it.each(['TRACE', 'CONNECT'])('The method %s gets a 405', async (method) => {
     const { gateway } = testGateway();
     const incoming = { ...request('/c1/version'), method };
-    await expect(gateway.admit(incoming, gateway.begin(incoming), never)).rejects.toMatchObject({
-      code: 405,
+    expect(() => gateway.admit(incoming, gateway.begin(incoming), never)).toThrow(
+      expect.objectContaining({ code: 405 }),
+    );
+  });
+
+  it('A request is admitted at once when the answers about its token and rights are kept', async () => {
+    const clock = new VirtualClock();
+    const options = { clock, digest: (text: string) => `digest of ${text}` };
+    const user = { username: 'ann', groups: ['dev'] };
+    const tokens = (source: 'managed-token' | 'hub-token') =>
+      new KubeTokenAuthenticator({
+        ...options,
+        source,
+        review: () => async () => ({ authenticated: source === 'hub-token', user }),
+      });
+    const hub = tokens('hub-token');
+    const authenticator = new AuthenticationChain({ managed: tokens('managed-token'), hub });
+    const review = new AccessReviewAuthorizer({
+      ...options,
+      review: async () => ({ allowed: true }),
     });
+    const subjects = { users: ['ann'] };
+    const clusters = { names: ['c1'] };
+    const policy = Policy.parse({
+      rules: [{ name: 'r', subjects, clusters, allow: [{ all: true }] }],
+    });
+    const authorizer = allOf([policy, review]);
+    const { gateway } = testGateway({ authenticator, authorizer, clock });
+    const start = () => {
+      const incoming = request('/c1/version');
+      return gateway.admit(incoming, gateway.begin(incoming), never);
+    };
+    const first = start();
+    expect(first).toBeInstanceOf(Promise);
+    const second = start();
+    expect(await second).toEqual(await first);
+    expect(start()).toEqual(await first);
   });
 
   it('Requests of one user beyond the limits get a 429, and another user is served', async () => {

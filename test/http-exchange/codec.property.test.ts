@@ -82,6 +82,11 @@ describe('The codec of HTTP exchanges', () => {
     );
   });
 
+  it('A value of bytes that would be UTF-8 is decoded to a character for each byte', () => {
+    const fields = [['a', '\u00c3\u00a9 \u00e2\u0082\u00ac \u00f0\u009f\u0098\u0080']] as const;
+    expect(decodeTrailers(encodeTrailers(fields))).toEqual(fields);
+  });
+
   it('Any bytes are decoded to a valid head, or refused with a typed error', () => {
     const isValid = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
     fc.assert(

@@ -5,6 +5,7 @@ import { type Authorizer, allOf } from '../authorizer.ts';
 import type { ClusterDirectory } from '../cluster-directory.ts';
 import { AccessReviewAuthorizer, type ReviewAccess } from '../subject-access-review.ts';
 import type { WatchedAuthorizer } from '../watched-authorizer.ts';
+import { keyedDigest } from './keyed-digest.ts';
 import { PolicyFile } from './policy-file.ts';
 
 export interface RulesOptions {
@@ -45,7 +46,9 @@ export async function openRules(options: RulesOptions): Promise<Rules> {
       : await PolicyFile.open({ path, labelsProblem, clock, log, ...directory });
   const authorizers: Authorizer[] = policy === undefined ? [] : [policy];
   if (review !== undefined) {
-    authorizers.push(new AccessReviewAuthorizer({ review, clock, ...directory }));
+    authorizers.push(
+      new AccessReviewAuthorizer({ review, digest: keyedDigest, clock, ...directory }),
+    );
   }
   const all = allOf(authorizers);
   return {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
 import type { FileStatus } from '../../base/files/reloaded-files.ts';
+import type { MaybePromise } from '../../base/maybe-promise.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { parseYaml } from '../../kube/client/parse-yaml.ts';
 import type { Action } from '../action.ts';
@@ -59,8 +60,8 @@ export class PolicyFile implements WatchedAuthorizer, FileStatus, Disposable {
     return file;
   }
 
-  async authorize(subject: Subject, cluster: string, action: Action): Promise<Verdict> {
-    if (this.#policy !== undefined) return await this.#policy.authorize(subject, cluster, action);
+  authorize(subject: Subject, cluster: string, action: Action): MaybePromise<Verdict> {
+    if (this.#policy !== undefined) return this.#policy.authorize(subject, cluster, action);
     return denied(
       `everything is denied until the policy file ${this.#options.path} can be used: ${this.#problem}`,
     );

@@ -15,7 +15,7 @@ import { NotProcessedError } from './not-processed-error.ts';
 import type { RequestCarrier } from './request-carrier.ts';
 import type { RequestText } from './request-text.ts';
 import { ResponseError } from './response-error.ts';
-import type { ParsedHead } from './response-head.ts';
+import type { ParsedHead } from '../../http1/response-head.ts';
 
 /** What an exchange needs of the agent. */
 export interface ExchangeContext {
@@ -136,7 +136,7 @@ export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
     const toTunnelError = (error: Error): TunnelError => broken(host, error);
     const pump = new SocketPump(socket, { clock, toTunnelError });
     pump.bind(this.#stream);
-    const protocols = Array.from(fieldValues(headers, 'upgrade'), (value) => ['Upgrade', value]);
+    const protocols = fieldValues(headers, 'upgrade').map((value) => ['Upgrade', value]);
     const kept = [...endToEndFields(headers), ['Connection', 'Upgrade'], ...protocols];
     this.exchange.upgrade({ status, headers: kept as [string, string][] }, pump);
     if (bytes.length > 0) this.#stream.write(bytes);

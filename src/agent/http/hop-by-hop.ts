@@ -1,4 +1,4 @@
-import { connectionFields } from '../../http-exchange/connection-fields.ts';
+import { isConnectionField } from '../../http-exchange/connection-fields.ts';
 import type { HeaderList } from '../../http-exchange/http-exchange.ts';
 import { listMembers } from '../../http-exchange/upgrade.ts';
 
@@ -17,12 +17,16 @@ function isProtected(name: string): boolean {
 
 /** The fields of a message that go on to the next connection. */
 export function endToEndFields(headers: HeaderList): [string, string][] {
-  const listed = new Set(listMembers(headers, 'connection'));
+  const listed = listMembers(headers, 'connection');
   const kept: [string, string][] = [];
   for (const [name, value] of headers) {
-    const lower = name.toLowerCase();
-    if (connectionFields.has(lower) || (listed.has(lower) && !isProtected(lower))) continue;
+    if (isConnectionField(name) || (listed.length > 0 && isListed(name, listed))) continue;
     kept.push([name, value]);
   }
   return kept;
+}
+
+function isListed(name: string, listed: readonly string[]): boolean {
+  const lower = name.toLowerCase();
+  return listed.includes(lower) && !isProtected(lower);
 }

@@ -1,5 +1,10 @@
 import type { HeaderList, HttpRequestHead } from '../../http-exchange/http-exchange.ts';
-import { fieldValues, isUpgradeRequest, listMembers } from '../../http-exchange/upgrade.ts';
+import {
+  fieldValues,
+  isNamed,
+  isUpgradeRequest,
+  listMembers,
+} from '../../http-exchange/upgrade.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { endToEndFields } from './hop-by-hop.ts';
 
@@ -48,7 +53,7 @@ export function requestText(
   let text = `${method} ${path} HTTP/1.1\r\nHost: ${hostField}\r\n`;
   for (const [name, value] of sentFields(headers, authorization)) text += `${name}: ${value}\r\n`;
   if (isUpgrade) {
-    const protocols = Array.from(fieldValues(headers, 'upgrade')).join(', ');
+    const protocols = fieldValues(headers, 'upgrade').join(', ');
     text += `Connection: Upgrade\r\nUpgrade: ${protocols}\r\n`;
   } else if (hasBody && length === undefined) {
     text += 'Transfer-Encoding: chunked\r\n';
@@ -75,20 +80,19 @@ export function sentFields(
   authorization: string | undefined,
 ): [string, string][] {
   const fields = endToEndFields(headers).filter(([name]) => {
-    const lower = name.toLowerCase();
-    if (lower === 'host' || lower === 'content-length') return false;
-    return authorization === undefined || lower !== 'authorization';
+    if (isNamed(name, 'host') || isNamed(name, 'content-length')) return false;
+    return authorization === undefined || !isNamed(name, 'authorization');
   });
   if (authorization !== undefined) fields.push(['Authorization', authorization]);
   return fields;
 }
 
 function lengthOf(headers: HeaderList, hasBody: boolean): number | undefined {
-  const lengths = new Set(fieldValues(headers, 'content-length'));
-  const [length] = lengths;
+  const [length, ...others] = fieldValues(headers, 'content-length');
   if (length === undefined) return undefined;
-  const hasCoding = !listMembers(headers, 'transfer-encoding')[Symbol.iterator]().next().done;
-  if (lengths.size > 1 || hasCoding || !/^\d{1,15}$/.test(length)) {
+  const isOne = others.every((other) => other === length);
+  const hasCoding = listMembers(headers, 'transfer-encoding').length > 0;
+  if (!isOne || hasCoding || !/^\d{1,15}$/.test(length)) {
     throw unclear('does not have one Content-Length');
   }
   if (!hasBody && Number(length) > 0) throw unclear('has a Content-Length and no body');

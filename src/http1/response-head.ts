@@ -1,13 +1,8 @@
-import type { HeaderList, HttpResponseHead } from '../../http-exchange/http-exchange.ts';
-import { fieldValues, listMembers } from '../../http-exchange/upgrade.ts';
-import { ResponseError } from './response-error.ts';
-
-/** How the end of a response's body is found (RFC 9112, section 6.3). */
-export type BodyFraming =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'length'; readonly bytes: number }
-  | { readonly kind: 'chunked' }
-  | { readonly kind: 'until-close' };
+import type { HeaderList, HttpResponseHead } from '../http-exchange/http-exchange.ts';
+import { fieldValues, listMembers } from '../http-exchange/upgrade.ts';
+import { parseFields } from './header-fields.ts';
+import { Http1Error } from './http1-error.ts';
+import type { BodyFraming } from './message-parser.ts';
 
 export interface ParsedHead extends HttpResponseHead {
   readonly framing: BodyFraming;
@@ -18,36 +13,23 @@ export interface ParsedHead extends HttpResponseHead {
 }
 
 const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
-const fieldLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)$/;
 
 /**
  * Parses a head, which is strict: whatever two parsers could read differently is refused.
  *
  * @param text the head without the empty line, a character for each byte
  * @param method the method of the request
- * @throws ResponseError
+ * @throws Http1Error `malformed`
  */
 export function parseResponseHead(text: string, method: string): ParsedHead {
   const lineEnd = text.indexOf('\r\n');
   const firstLine = lineEnd < 0 ? text : text.slice(0, lineEnd);
   const [, minor, statusText] = statusLine.exec(firstLine) ?? [];
-  if (statusText === undefined) throw new ResponseError('its first line is not HTTP/1.1');
+  if (statusText === undefined) throw new Http1Error('malformed', 'its first line is not HTTP/1.1');
   const status = Number(statusText);
   const headers = lineEnd < 0 ? [] : parseFields(text.slice(lineEnd + 2));
   const framing = framingOf({ status, headers }, method, minor === '0');
   return { status, headers, framing, ...lifeOf(headers, framing, minor === '0') };
-}
-
-/** @throws ResponseError */
-export function parseFields(text: string): HeaderList {
-  if (text === '') return [];
-  return text.split('\r\n').map((line) => {
-    const [, name, value] = fieldLine.exec(line) ?? [];
-    if (name === undefined || value === undefined) {
-      throw new ResponseError('it has a header field that is not valid');
-    }
-    return [name, value.replace(/[ \t]+$/, '')] as const;
-  });
 }
 
 function framingOf(
@@ -55,26 +37,28 @@ function framingOf(
   method: string,
   is10: boolean,
 ): BodyFraming {
-  const codings = Array.from(listMembers(headers, 'transfer-encoding'));
-  const lengths = new Set(fieldValues(headers, 'content-length'));
+  const codings = listMembers(headers, 'transfer-encoding');
+  const [length, ...otherLengths] = fieldValues(headers, 'content-length');
   if (status < 200 || status === 204 || status === 304 || method === 'HEAD')
     return { kind: 'none' };
   if (codings.length > 0) {
-    if (is10 || lengths.size > 0) throw new ResponseError('it has contradictory lengths');
+    if (is10 || length !== undefined)
+      throw new Http1Error('malformed', 'it has contradictory lengths');
     if (codings.length === 1 && codings[0] === 'chunked') return { kind: 'chunked' };
-    throw new ResponseError('it has a transfer coding other than chunked');
+    throw new Http1Error('malformed', 'it has a transfer coding other than chunked');
   }
-  if (lengths.size === 0) return { kind: 'until-close' };
-  const [length] = lengths;
-  if (lengths.size > 1 || !/^\d{1,15}$/.test(length!)) {
-    throw new ResponseError('its Content-Length is not one number');
+  if (length === undefined) return { kind: 'until-close' };
+  if (otherLengths.some((other) => other !== length) || !/^\d{1,15}$/.test(length)) {
+    throw new Http1Error('malformed', 'its Content-Length is not one number');
   }
   return { kind: 'length', bytes: Number(length) };
 }
 
 function lifeOf(headers: HeaderList, framing: BodyFraming, is10: boolean) {
-  let keepsAlive = !is10 && framing.kind !== 'until-close';
-  for (const option of listMembers(headers, 'connection')) keepsAlive &&= option !== 'close';
+  const keepsAlive =
+    !is10 &&
+    framing.kind !== 'until-close' &&
+    !listMembers(headers, 'connection').includes('close');
   let keepAliveSeconds: number | undefined;
   for (const member of listMembers(headers, 'keep-alive')) {
     const [, seconds] = /^timeout=(\d{1,6})$/.exec(member) ?? [];
