@@ -142,7 +142,8 @@ export class MessageParser {
     const start = held === undefined ? at : 0;
     const searchFrom = held === undefined ? at : Math.max(0, held.length - end.length + 1);
     const found = whole.indexOf(end, searchFrom, 'latin1');
-    const textBytes = (found < 0 ? whole.length : found) - start;
+    // Without the end, the last bytes may be a part of it.
+    const textBytes = (found < 0 ? whole.length - end.length + 1 : found) - start;
     if (textBytes > maxBytes) {
       throw new Http1Error('too_large', `it has a head or line over ${maxBytes} bytes`);
     }

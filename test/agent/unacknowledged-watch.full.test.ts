@@ -138,7 +138,8 @@ describeWith(
       // The kernel retransmits each time after twice the delay, and probes a closed window likewise.
       await allAre(to, 2, (state) => state.retransmissions >= 4 || state.unansweredProbes >= 3);
       for (const { ending } of [stalled, echoing]) expect(ending).toBeUndefined();
-      await pass(clock, 3, () => open.size === 0);
+      const areOver = (): boolean => [stalled, echoing].every(({ ending }) => ending !== undefined);
+      await pass(clock, 4, areOver);
       for (const { target, ending } of [stalled, echoing]) {
         expect(ending).toMatchObject({
           code: 'target_reset',
