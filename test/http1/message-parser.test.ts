@@ -11,7 +11,11 @@ class RecordedMessages implements MessageSink {
   onHead(text: string): AfterHead {
     this.events.push(`head ${text}`);
     const [kind = '', bytes] = text.split('\r\n')[0]!.split(' ');
-    return (kind === 'length' ? { kind, bytes: Number(bytes) } : { kind }) as AfterHead;
+    return (
+      kind === 'length'
+        ? { kind, bytes: /^\d{1,3}$/.test(bytes ?? '') ? Number(bytes) : 0 }
+        : { kind }
+    ) as AfterHead;
   }
 
   onBody(bytes: Uint8Array): void {
