@@ -46,14 +46,15 @@ const warmupCount = 2000;
 
 const tunnels: readonly PeerName[] = ['culvert', 'baseline', 'apart', 'upstream'];
 const everybody: readonly PeerName[] = [...tunnels, 'relay', 'direct'];
+const withBare: readonly PeerName[] = [...everybody, 'bare'];
 
 export const measurements: readonly Measurement[] = [
   throughput('up', 1),
   throughput('up', 16),
   throughput('down', 1),
   throughput('down', 16),
-  latency('pingpong', 'round trip', everybody),
-  latency('dial', 'dial', tunnels),
+  latency('pingpong', 'round trip', withBare),
+  latency('dial', 'dial', [...tunnels, 'bare', 'bareDial']),
   throughput('up', 1, 1024),
   distance('up'),
   distance('down'),
@@ -76,7 +77,7 @@ function throughput(
   const what = `${streams} stream${streams === 1 ? '' : 's'}${size}`;
   return {
     name: `${direction} ${streams}${chunkBytes === defaultChunkBytes ? '' : ` ${chunkBytes / 1024}k`}`,
-    peers: everybody,
+    peers: streams > 1 ? [...withBare, 'bareShared'] : withBare,
     async run(go, peer, scale) {
       const args = ['--streams', `${streams}`, '--chunk', `${chunkBytes}`, ...timeFlags(scale)];
       const result = await runLoad(go, peer, commandOf(direction), args);
@@ -86,6 +87,7 @@ function throughput(
         [`${direction} CPU s/GiB of server side, ${what}`]: result.serverCpuPerGib,
         [`${direction} CPU s/GiB of agent, ${what}`]: result.agentCpuPerGib,
         [`${direction} CPU s/GiB of load generator, ${what}`]: result.clientCpuPerGib,
+        [`${direction} CPU s/GiB of target, ${what}`]: result.targetCpuPerGib,
       };
     },
   };

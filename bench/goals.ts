@@ -55,7 +55,7 @@ const promises: Readonly<Record<FrontKind, readonly Promised[]>> = {
 };
 
 /** A promise and what was measured. */
-interface Verdict extends Promised {
+export interface Verdict extends Promised {
   readonly value: number;
 }
 

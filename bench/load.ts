@@ -20,6 +20,7 @@ export interface LoadResult {
   readonly cpuPerGib: number;
   /** CPU seconds per GiB of the load generator, which shares the machine with the tunnel. */
   readonly clientCpuPerGib: number;
+  readonly targetCpuPerGib: number;
 }
 
 interface Done {
@@ -39,18 +40,21 @@ export async function runLoad(
 ): Promise<LoadResult> {
   await using load = startProgram({
     command: go.load,
-    args: [command, ...peer.loadFlags, ...args],
+    args: [command, ...flagsOf(peer, command), ...args],
     name: `load ${command} through ${peer.name}`,
   });
   await load.waitForLine(/"event":"steady"/);
-  const sample = () => [cpuSeconds(peer.serverPids), cpuSeconds(peer.agentPids)] as const;
+  const targetPids = peer.targetPid === undefined ? [] : [peer.targetPid];
+  const sample = () => [peer.serverPids, peer.agentPids, targetPids].map(cpuSeconds);
   const before = sample();
   const [line] = await load.waitForLine(/.*"event":"done".*/, { timeoutMs: 60_000 });
   const after = sample();
   const done = JSON.parse(line) as Done;
   const perGib = (seconds: number): number =>
     done.bytes && seconds > 0 ? seconds / (done.bytes / gib) : Number.NaN;
-  const [serverSeconds, agentSeconds] = [after[0] - before[0], after[1] - before[1]];
+  const [serverSeconds = 0, agentSeconds = 0, targetSeconds = 0] = after.map(
+    (seconds, index) => seconds - before[index]!,
+  );
   return {
     mbPerSecond: done.mbPerSecond ?? Number.NaN,
     p50Micros: done.p50Micros ?? Number.NaN,
@@ -59,7 +63,12 @@ export async function runLoad(
     agentCpuPerGib: perGib(agentSeconds),
     cpuPerGib: perGib(serverSeconds + agentSeconds),
     clientCpuPerGib: perGib(done.cpuSeconds ?? 0),
+    targetCpuPerGib: perGib(targetSeconds),
   };
+}
+
+function flagsOf({ loadFlags, dialFlags = loadFlags }: Peer, command: string): readonly string[] {
+  return command === 'dial' ? dialFlags : loadFlags;
 }
 
 /** Waits until the peer's processes have finished with the streams of a run that has ended. */

@@ -6,6 +6,8 @@
 //   --cpu-prof DIR   culvert alone, with CPU profiles of its processes
 //   --json FILE      rows of {figure, ours, peer, ratio} as JSON; peer is upstream's konnectivity
 //   --repetitions N  instead of the usual 5 (2 when quick)
+// npm run bench -- bare: culvert and Go beside two Node processes that only pass bytes on, which shows the goals that
+//   programs in Node can reach; also with --quick, --only NAMES, --repetitions N, --json FILE.
 // npm run bench -- http: the HTTP plane beside upstream's user-server, kubectl proxy and a direct connection. Needs root.
 //   --quick, --only NAMES, --repetitions N, --json FILE, --cpu-prof DIR as above
 // npm run bench -- worker: CPU of a GET through the gateway in the Worker; also with --quick, and --cpu-prof FILE.
@@ -125,6 +127,7 @@ if (positionals[0] === 'scale' || positionals[0] === 'hop') {
 const { uds, quick, only, baseline, json, repetitions, 'cpu-prof': cpuProfiles } = values;
 process.exitCode = await compareSides(go, upstream, {
   front: uds ? 'uds' : 'mtls',
+  isBare: positionals[0] === 'bare',
   isQuick: quick,
   only: only?.split(','),
   repetitions: repetitions === undefined ? undefined : Number(repetitions),

@@ -6,22 +6,37 @@ import { frontFlags } from '../testkit/ground/konnectivity-client.ts';
 import { startUpstream, type AgentPlace } from '../testkit/ground/upstream.ts';
 import { startProgram } from '../testkit/processes/process.ts';
 import { makeTestCertificates } from '../testkit/world/certificates.ts';
+import { startBareChain } from './bare/bare-chain.ts';
 import { startCulvertPair, type CulvertOptions, type FrontKind } from './culvert-pair.ts';
 import { startNodeRelay } from './node-relay.ts';
 
 /**
  * The compared ways from the load generator to its target: `baseline` is culvert of another
- * checkout, `apart` has its bridge in a process of its own.
+ * checkout, `apart` has its bridge in a process of its own. `bare` is the lower bound, `bareShared`
+ * the lower bound with one link for all clients, and `bareDial` that of a dial by a gRPC client.
  */
-export type PeerName = 'culvert' | 'baseline' | 'apart' | 'upstream' | 'relay' | 'direct';
+export type PeerName =
+  | 'culvert'
+  | 'baseline'
+  | 'apart'
+  | 'upstream'
+  | 'bare'
+  | 'bareShared'
+  | 'bareDial'
+  | 'relay'
+  | 'direct';
 
 export interface Peer {
   readonly name: string;
   /** Flags of the load generator for the way to the target. */
   readonly loadFlags: readonly string[];
+  /** Other flags for dials (default: the same). */
+  readonly dialFlags?: readonly string[];
   /** Processes on the hub's side and in the managed cluster. Empty for a direct connection. */
   readonly serverPids: readonly number[];
   readonly agentPids: readonly number[];
+  /** The target's process, if its CPU time matters. */
+  readonly targetPid?: number;
 }
 
 export interface PeersOptions {
@@ -87,7 +102,7 @@ export async function startPeers(
     const pair = await startCulvertPair(stack, own);
     const loadFlags = [...pair.frontFlags, ...to(`cluster1:${port}`)];
     const [serverPids, agentPids] = [[pair.broker.pid], [pair.agent.pid]];
-    byName.set(name, { name, loadFlags, serverPids, agentPids });
+    byName.set(name, { name, loadFlags, serverPids, agentPids, targetPid: target.pid });
     return pair;
   };
   if (names.includes('culvert') || names.includes('apart')) {
@@ -116,12 +131,38 @@ export async function startPeers(
       loadFlags: [...frontFlags({ address: upstream.front, ...tls }), ...to(counter)],
       serverPids: [upstream.server.pid],
       agentPids: [upstream.agent.pid],
+      targetPid: target.pid,
     });
     return upstream;
   };
   let upstream = names.includes('upstream') ? await startGo() : undefined;
   stack.defer(async () => upstream?.[Symbol.asyncDispose]());
 
+  if (names.includes('bare')) {
+    const chain = await startBareChain(stack, {
+      certificates,
+      hasClientCertificates: true,
+      target: { port: Number(port) },
+    });
+    const { server, client } = certificates;
+    const tls = ['--ca', server.ca, '--cert', client.cert, '--key', client.key];
+    const own = { serverPids: [chain.broker.pid], agentPids: [chain.agent.pid] };
+    byName.set('bare', {
+      name: 'bare chain',
+      loadFlags: ['--direct', ...tls, ...to(chain.address)],
+      dialFlags: ['--direct', '--greeted', ...tls, ...to(chain.dialAddress)],
+      ...own,
+      targetPid: target.pid,
+    });
+    byName.set('bareShared', {
+      name: 'bare chain with one link',
+      loadFlags: ['--direct', ...tls, ...to(chain.sharedAddress)],
+      ...own,
+      targetPid: target.pid,
+    });
+    const loadFlags = ['--front', chain.dialAddress, ...tls, ...to(counter)];
+    byName.set('bareDial', { name: 'bare chain with a gRPC client', loadFlags, ...own });
+  }
   if (names.includes('relay')) {
     const relay = stack.use(await startNodeRelay(Number(port)));
     byName.set('relay', {

@@ -59,6 +59,9 @@ const columns: readonly (readonly [PeerName, string])[] = [
   ['baseline', 'baseline'],
   ['apart', 'bridge apart'],
   ['upstream', 'Go'],
+  ['bare', 'bare chain'],
+  ['bareShared', 'bare, one link'],
+  ['bareDial', 'bare, gRPC'],
   ['relay', 'Node relay'],
   ['direct', 'direct'],
 ];

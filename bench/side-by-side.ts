@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
 import { resolve } from 'node:path';
 import type { GoPrograms, UpstreamPrograms } from '../testkit/ground/go-programs.ts';
+import { boundTable } from './bare/bound-table.ts';
 import type { FrontKind } from './culvert-pair.ts';
 import { farDelayMs, longMeasurements, measurements, type Scale } from './figures.ts';
 import { brokenFloors, goalTable, verdicts } from './goals.ts';
@@ -11,6 +12,8 @@ import { addSamples, rows, table, type Samples } from './report.ts';
 
 export interface CompareOptions {
   readonly front: FrontKind;
+  /** Compares with the bare chain: the lower bound of two Node processes. Needs `mtls`. */
+  readonly isBare: boolean;
   readonly isQuick: boolean;
   /** Beginnings of the names of the measurements (default: all). */
   readonly only: readonly string[] | undefined;
@@ -47,13 +50,12 @@ export async function compareSides(
   upstream: UpstreamPrograms,
   options: CompareOptions,
 ): Promise<number> {
-  const { front, isQuick, only, baseline, cpuProfiles, json } = options;
+  const { front, isBare, isQuick, only, baseline, cpuProfiles, json } = options;
   const scale = isQuick ? quickScale : fullScale;
   const { repetitions = scale.repetitions } = options;
-  const chosen = [
-    ...measurements,
-    ...(isQuick && only === undefined ? [] : longMeasurements),
-  ].filter(({ name }) => only === undefined || only.some((start) => name.startsWith(start.trim())));
+  const chosen = [...measurements, ...(isQuick && only === undefined ? [] : longMeasurements)]
+    .filter(({ name }) => only === undefined || only.some((start) => name.startsWith(start.trim())))
+    .filter(({ peers }) => !isBare || peers.includes('bare'));
   const names = peerNames(options);
   const peersOptions: PeersOptions = {
     names,
@@ -95,6 +97,10 @@ export async function compareSides(
     return 0;
   }
   const promised = verdicts(front, result);
+  if (isBare) {
+    console.log(`\n${boundTable(samples, promised)}`);
+    return 0;
+  }
   if (promised.length > 0) console.log(`\n${goalTable(promised)}`);
   const broken = brokenFloors(promised);
   for (const sentence of broken) console.error(`floor broken: ${sentence}`);
@@ -102,7 +108,8 @@ export async function compareSides(
   return broken.length === 0 ? 0 : 1;
 }
 
-function peerNames({ isQuick, baseline, cpuProfiles }: CompareOptions): PeerName[] {
+function peerNames({ isBare, isQuick, baseline, cpuProfiles }: CompareOptions): PeerName[] {
+  if (isBare) return ['culvert', 'upstream', 'bare', 'bareShared', 'bareDial'];
   const own: PeerName[] = baseline === undefined ? ['culvert'] : ['culvert', 'baseline'];
   if (cpuProfiles !== undefined) return own;
   return [...own, ...(isQuick ? [] : (['apart'] as const)), 'upstream', 'relay', 'direct'];

@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { nodeName, podName } from '../../testkit/ground/http/managed-api.ts';
 import { cpuSeconds, residentBytes } from '../cpu.ts';
-import type { Way, WayName, Ways } from './ways.ts';
+import { wayNames, type Way, type WayName, type Ways } from './ways.ts';
 
 export interface HttpScale {
   readonly repetitions: number;
@@ -32,6 +32,7 @@ const mib = 1024 ** 2;
 const smallPath = '/api/v1/namespaces/default/configmaps/small';
 const watchCount = 1000;
 const settleMs = 3000;
+const noBare: readonly WayName[] = wayNames.filter((name) => name !== 'bare');
 const noKonnectivity: readonly WayName[] = ['culvert', 'upstream', 'kubectl-proxy', 'direct'];
 
 export const figureNames = {
@@ -81,7 +82,7 @@ export const httpMeasurements: readonly HttpMeasurement[] = [
   ]),
   {
     name: 'exec',
-    ways: noKonnectivity,
+    ways: [...noKonnectivity, 'bare'],
     async run(load, way, _ways, { roundTrips }) {
       const args = ['exec', '--pod', podName, '--count', `${roundTrips}`];
       const { p50Micros, p99Micros } = await runHttpLoad(load, way, args);
@@ -117,6 +118,7 @@ function transfer(
 ): HttpMeasurement {
   return {
     name,
+    ways: noBare,
     async run(load, way, _ways, scale) {
       // HTTP/1.1, because Go's HTTP/2 is the limit of all ways otherwise.
       const protocol = ['--protocol', 'h1', '--seconds', `${scale.seconds}`];

@@ -9,16 +9,18 @@ import type { ApiServerProgram, Programs } from '../../testkit/ground/kubernetes
 import { NetworkNamespace } from '../../testkit/network/network-namespace.ts';
 import { freePort, startProgram } from '../../testkit/processes/process.ts';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
+import { startBareChain } from '../bare/bare-chain.ts';
 import { startCulvertPlane } from './culvert-plane.ts';
 import { startUpstreamChain } from './upstream-chain.ts';
 
-/** The compared ways from a client to the kube-apiserver. */
-export type WayName = 'direct' | 'kubectl-proxy' | 'upstream' | 'culvert' | 'konnectivity';
+/** The compared ways from a client to the kube-apiserver. `bare` is the lower bound. */
+export type WayName = 'direct' | 'kubectl-proxy' | 'upstream' | 'culvert' | 'konnectivity' | 'bare';
 
 export const wayNames: readonly WayName[] = [
   'culvert',
   'upstream',
   'konnectivity',
+  'bare',
   'kubectl-proxy',
   'direct',
 ];
@@ -84,6 +86,16 @@ export async function startWays(
   if (names.includes('direct')) {
     const flags = ['--url', server.url, '--ca', server.caFile, ...token];
     add({ name: 'direct', flags, speaksHttp2: true, pids: [], gatewayPid: undefined });
+  }
+  if (names.includes('bare')) {
+    const chain = await startBareChain(stack, {
+      certificates,
+      hasClientCertificates: false,
+      target: { port: Number(new URL(server.url).port || 443), ca: server.caFile },
+    });
+    const flags = ['--url', `https://${chain.address}`, '--ca', certificates.server.ca, ...token];
+    const pids = [chain.broker.pid, chain.agent.pid];
+    add({ name: 'bare', flags, speaksHttp2: true, pids, gatewayPid: chain.broker.pid });
   }
   if (names.includes('kubectl-proxy')) {
     const kubeconfig = await writeKubeconfig(join(directory, 'client.kubeconfig'), {

@@ -10,8 +10,15 @@ import type { Subject } from './subject.ts';
 import type { TokenAuthenticator } from './token-authenticator.ts';
 import { unverifiedToken } from './unverified-token.ts';
 
-/** GETs JSON over verified TLS. @throws Error no answer, or another one than 200 with JSON */
+/**
+ * GETs JSON over verified TLS.
+ *
+ * @throws Error no answer, another one than 200 with JSON, or more than `maxIssuerAnswerBytes`
+ */
 export type FetchJson = (url: URL, signal: AbortSignal) => Promise<unknown>;
+
+/** The longest answer of an issuer. A discovery document or a key set has a few kilobytes. */
+export const maxIssuerAnswerBytes = 1024 * 1024;
 
 /** For each request to the issuer, in milliseconds. */
 const requestTimeoutMs = 15_000;

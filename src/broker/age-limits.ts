@@ -34,7 +34,6 @@ export class AgeLimits {
 
   /** The tunnel is established. */
   start(tunnel: AgingTunnel): void {
-    if (this.#maxAgeMs === Infinity) return;
     const { ageJitter } = relayLimits;
     this.#plan(tunnel, this.#maxAgeMs * (1 + ageJitter * (2 * Math.random() - 1)));
   }

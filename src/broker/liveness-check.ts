@@ -26,11 +26,13 @@ export class LivenessCheck {
   start(onAlive: () => void, onDead: () => void): void {
     if (this.pending) return;
     const { livenessTimeoutMs } = relayLimits;
+    const startedMs = this.#clock.now();
     this.#onAlive = onAlive;
     this.#timer = this.#clock.setTimer(livenessTimeoutMs, () => {
       this.#timer = undefined;
-      // The PONG may be late behind other bytes, and other bytes prove as much.
-      const isHeard = (this.#link.silentMs ?? Infinity) < livenessTimeoutMs;
+      // The PONG may be late behind other bytes, and other bytes since the PING prove as much. The
+      // timer may be late too.
+      const isHeard = (this.#link.silentMs ?? Infinity) < this.#clock.now() - startedMs;
       if (isHeard) onAlive();
       else onDead();
     });

@@ -20,8 +20,9 @@ for (let code = 0; code < 256; code++) {
  * @throws Http1Error `malformed`
  */
 export function parseFields(text: string): HeaderList {
+  if (text === '') return [];
   const fields: (readonly [string, string])[] = [];
-  for (let at = 0; at < text.length;) {
+  for (let at = 0; at <= text.length;) {
     const found = text.indexOf('\r\n', at);
     const end = found < 0 ? text.length : found;
     fields.push(parseField(text, at, end));
@@ -35,11 +36,6 @@ export function fieldLines(fields: HeaderList): string {
   let text = '';
   for (const [name, value] of fields) text += `${name}: ${value}\r\n`;
   return text;
-}
-
-/** Whether text is a token: a method, or the name of a field. */
-export function isToken(text: string): boolean {
-  return text !== '' && isAll(text, 0, text.length, tokenBit);
 }
 
 function parseField(text: string, start: number, end: number): readonly [string, string] {

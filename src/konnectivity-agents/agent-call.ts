@@ -31,6 +31,8 @@ export interface AgentCallContext {
  * checked are kept up to this limit.
  */
 const maxEarlyBytes = 64 * 1024;
+/** What a piece of these bytes takes in memory besides its bytes. A client may send single bytes. */
+const pieceBytes = 128;
 
 /**
  * One call of `AgentService/Connect`. It checks the agent's metadata and credential, in upstream's
@@ -42,6 +44,7 @@ export class AgentCall implements FrontHandler {
   readonly #front: FrontStream;
   #agent: ConnectedAgent | undefined;
   #early: Uint8Array[] = [];
+  /** The memory of `#early`. */
   #earlyBytes = 0;
   #hasEnded = false;
 
@@ -55,10 +58,10 @@ export class AgentCall implements FrontHandler {
   onData(bytes: Uint8Array): void {
     if (this.#agent !== undefined) return this.#agent.onBytes(bytes);
     if (this.#hasEnded) return;
-    this.#earlyBytes += bytes.length;
+    this.#earlyBytes += bytes.length + pieceBytes;
     this.#early.push(Uint8Array.from(bytes));
     if (this.#earlyBytes <= maxEarlyBytes) return;
-    const sentence = `more than ${maxEarlyBytes} bytes came before the agent was accepted`;
+    const sentence = 'the agent sent too much before it was accepted';
     this.#refuse(new StandardAgentError('protocol_error', sentence));
   }
 

@@ -79,13 +79,21 @@ describe('Age limits', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('Age limits retire a tunnel in time that started last and has the lowest limit', () => {
-    using random = vi.spyOn(Math, 'random').mockReturnValueOnce(1).mockReturnValueOnce(0);
-    const { clock, tunnels } = tunnelsAtLimit(2);
-    expect(random).toHaveBeenCalledTimes(2);
-    clock.advanceSync(maxAgeMs * (1 - ageJitter) + 1_000);
-    expect(tunnels.map(({ events }) => events)).toEqual([[], [`retire ${retireMs}`]]);
-  });
+  it.each([
+    ['first', [0, 1]],
+    ['last', [1, 0]],
+  ] as const)(
+    'Age limits retire a tunnel in time that started %s and has the lowest limit',
+    (_, draws) => {
+      using random = vi.spyOn(Math, 'random');
+      for (const draw of draws) random.mockReturnValueOnce(draw);
+      const { clock, tunnels } = tunnelsAtLimit(2);
+      expect(random).toHaveBeenCalledTimes(2);
+      clock.advanceSync(maxAgeMs * (1 - ageJitter) + 1_000);
+      const retired = tunnels.map(({ events }) => events.length);
+      expect(retired).toEqual(draws.map((draw) => 1 - draw));
+    },
+  );
 
   it('Age limits have no timer after the last limit was cancelled', () => {
     const { clock, limits, tunnels } = tunnelsAtLimit(2);

@@ -5,7 +5,6 @@ import { type AgentOptions, readAgentOptions } from '../../src/agent/options.ts'
 import { silentLogger } from '../../src/base/log/logger.ts';
 import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
 import { Secret } from '../../src/base/secret.ts';
-import { relayLimits } from '../../src/broker/relay-options.ts';
 import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
 import type { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { patternAt } from '../../testkit/stream/pattern.ts';
@@ -222,7 +221,7 @@ export function describeBroker(
     });
 
     may('serves two processes with one agent id side by side', async () => {
-      const twins = [];
+      const twins: RunningAgent[] = [];
       await using target = await startTarget({ mode: 'echo' });
       const said = async (stream: DialedStream, word: string) => {
         await stream.opened;
@@ -234,8 +233,19 @@ export function describeBroker(
         twins.push(await connectAgent('twins', undefined, { agentId: 'the-same' }));
         await twins[i]!.connected;
       }
-      // Longer than a process may take to answer that it lives.
-      await new Promise((resolve) => setTimeout(resolve, relayLimits.livenessTimeoutMs + 500));
+      // Sessions prefer the second process until the first has answered that it lives.
+      await using sessions = new AsyncDisposableStack();
+      const token = await broker.issueToken({ kind: 'dialer', name: 'contract' });
+      await expect
+        .poll(
+          async () => {
+            const another = sessions.adopt(await dialerWith(token), (own) => own.close());
+            await open('twins', target, another).opened;
+            return twins.map(({ streamCount }) => streamCount > 0);
+          },
+          { timeout: 20_000 },
+        )
+        .toEqual([true, true]);
       expect(twins.map(({ tunnelCount }) => tunnelCount)).toEqual([1, 1]);
       await twins[0]!.close();
       expect(await said(open('twins', target), 'to the second')).toBe('to the second');

@@ -26,12 +26,12 @@ class Socket implements EdgeSocket {
   serializeAttachment(): void {}
 }
 
-function linked() {
+function linked(end: 'agent' | 'dialer' = 'dialer') {
   const socket = new Socket();
   const guard = new CreditGuard();
   const pings = { lastAtMs: 0 };
   const link = new EdgeLink(socket, {
-    end: 'dialer',
+    end,
     peer: 'p',
     acceptedAtMs: Date.now() - 100_000,
     pingedAtMs: () => pings.lastAtMs,
@@ -87,6 +87,14 @@ describe('EdgeLink', () => {
       [FrameType.data, 0xfedc_ba98, 7],
       [FrameType.reset, 0xfedc_ba98, 7],
     ]);
+  });
+
+  it('An edge link delivers the PONG of an agent, which proves that its process lives', () => {
+    const pong = encodeFrame(FrameType.pong, 0, 0, new Uint8Array(8));
+    const [agent, dialer] = [linked('agent'), linked('dialer')];
+    for (const { link } of [agent, dialer]) link.receive(pong);
+    expect(agent.owner.frames.map(({ type }) => type)).toEqual([FrameType.pong]);
+    expect(dialer.owner.frames).toEqual([]);
   });
 
   it('An edge link sends frames by reference and copied', () => {

@@ -76,18 +76,19 @@ describe('A user of the gateway in the Worker who loses a right', () => {
 
   /** A watch that has brought its first event. */
   async function watch(user: string) {
-    const response = await fetch(`${world.url}${watchPath}`, { headers: fieldsOf(user) });
-    const reader = response.body!.getReader();
-    const first = await reader.read();
-    expect(new TextDecoder().decode(first.value)).toBe('{"type":"ADDED"}\n');
+    let text = '';
     let end: string | undefined;
-    const ending = reader
-      .read()
-      .then(
-        () => 'complete',
-        () => 'cut',
-      )
-      .then((how) => (end = how));
+    const read = async () => {
+      const response = await fetch(`${world.url}${watchPath}`, { headers: fieldsOf(user) });
+      const pieces = response.body!.pipeThrough(new TextDecoderStream());
+      for await (const piece of pieces) text += piece;
+    };
+    const ending = read().then(
+      () => (end = 'complete'),
+      () => (end = 'cut'),
+    );
+    // An event that is held back never comes, because the server leaves the watch open.
+    await expect.poll(() => text, { timeout: 20_000 }).toBe('{"type":"ADDED"}\n');
     return { ending, isOpen: () => end === undefined };
   }
 

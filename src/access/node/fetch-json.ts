@@ -1,9 +1,6 @@
 import { get } from 'node:https';
 import { trustServersOf } from '../../base/tls/tls-trust.ts';
-import type { FetchJson } from '../oidc-authenticator.ts';
-
-/** The most bytes of an answer. A discovery document or a key set has a few kilobytes. */
-const maxBytes = 1024 * 1024;
+import { type FetchJson, maxIssuerAnswerBytes } from '../oidc-authenticator.ts';
 
 /**
  * GETs JSON over TLS 1.2 or later. It follows no redirects.
@@ -26,7 +23,9 @@ export function fetchJsonWith(ca: string | undefined): FetchJson {
       response.on('data', (chunk: Buffer) => {
         bytes += chunk.length;
         chunks.push(chunk);
-        if (bytes > maxBytes) request.destroy(new Error(`the answer of ${url.host} is too large`));
+        if (bytes > maxIssuerAnswerBytes) {
+          request.destroy(new Error(`the answer of ${url.host} is too large`));
+        }
       });
       response.on('error', reject);
       response.on('end', () => {

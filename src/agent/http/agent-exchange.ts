@@ -15,15 +15,15 @@ import { NotProcessedError } from './not-processed-error.ts';
 import type { RequestCarrier } from './request-carrier.ts';
 import type { RequestText } from './request-text.ts';
 import { ResponseError } from './response-error.ts';
-import type { ParsedHead } from './response-head.ts';
+import type { ParsedHead } from '../../http1/response-head.ts';
 
 /** What an exchange needs of the agent. */
 export interface ExchangeContext {
   readonly clock: Clock;
   /** An idle connection to the server; undefined: there is none. */
   readonly takeIdle: () => RequestCarrier | undefined;
-  /** @throws TunnelError the reason why there is no connection */
-  readonly connect: (dialing: AbortController, isUpgrade: boolean) => Promise<RequestCarrier>;
+  /** @throws TunnelError the reason why there is no connection; `cancelled` after an abort */
+  readonly connect: (signal: AbortSignal, isUpgrade: boolean) => Promise<RequestCarrier>;
   /** Names the server in errors. */
   readonly host: string;
   /** Called once. `code` is the error's, or undefined for an exchange that ended in order. */
@@ -162,7 +162,7 @@ export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
     const dialing = new AbortController();
     this.#dialing = dialing;
     try {
-      const connection = await this.#context.connect(dialing, this.#request.isUpgrade);
+      const connection = await this.#context.connect(dialing.signal, this.#request.isUpgrade);
       this.#dialing = undefined;
       if (this.#isOver) connection.destroy();
       else this.#send(connection, false);

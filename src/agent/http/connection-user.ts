@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { HeaderList, HttpResponseHead } from '../../http-exchange/http-exchange.ts';
-import type { ParsedHead } from './response-head.ts';
+import type { ParsedHead } from '../../http1/response-head.ts';
 
 /** Receives what a connection brings for one request. */
 export interface ConnectionUser {

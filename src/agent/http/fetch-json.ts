@@ -28,26 +28,31 @@ export async function fetchJson(
   authorization: string,
   signal: AbortSignal,
 ): Promise<{ readonly status: number; readonly body: unknown }> {
-  const dialing = new AbortController();
+  const { host, key } = endpoint;
+  const ended = new AbortController();
   const answer = Promise.withResolvers<{ readonly status: number; readonly body: unknown }>();
+  // Nothing waits for the answer before there is a connection.
+  answer.promise.catch(() => {});
   const giveUp = (code: 'cancelled' | 'timeout'): void => {
-    const sentence = `no answer of ${endpoint.host} to a request of the agent itself`;
-    answer.reject(new TunnelError(code, sentence));
-    dialing.abort();
+    const sentence = `no answer of ${host} to a request of the agent itself`;
+    const error = new TunnelError(code, sentence);
+    answer.reject(error);
+    ended.abort(error);
   };
   const onAbort = (): void => giveUp('cancelled');
+  if (signal.aborted) onAbort();
   signal.addEventListener('abort', onAbort, { once: true });
   const timer = clock.setTimer(timeoutMs, () => giveUp('timeout'));
   let connection: HttpConnection | undefined;
   try {
-    const { host, key } = endpoint;
-    const socket = await servers.connect(endpoint, dialing);
+    const socket = await servers.connect(endpoint, ended.signal);
     connection = new HttpConnection(socket, (idle) => pool.put(key, idle));
     const request = requestText(head, { host, hasBody: false, authorization });
     connection.send(request, new JsonReader(answer));
     return await answer.promise;
   } catch (thrown) {
     connection?.destroy();
+    ended.signal.throwIfAborted();
     throw TunnelError.from(thrown, 'dial_failed');
   } finally {
     timer.cancel();

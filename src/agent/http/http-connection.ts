@@ -5,9 +5,10 @@ import { SocketWriter } from '../../stream-io/node/socket-writer.ts';
 import type { ConnectionUser } from './connection-user.ts';
 import type { RequestCarrier } from './request-carrier.ts';
 import type { RequestText } from './request-text.ts';
+import { Http1Error } from '../../http1/http1-error.ts';
 import { ResponseError } from './response-error.ts';
-import type { ParsedHead } from './response-head.ts';
-import { ResponseParser, type ResponseSink } from './response-parser.ts';
+import type { ParsedHead } from '../../http1/response-head.ts';
+import { ResponseParser, type ResponseSink } from '../../http1/response-parser.ts';
 
 /** How long an idle connection is kept if the server does not tell, in milliseconds. */
 const idleMs = 60_000;
@@ -151,7 +152,9 @@ export class HttpConnection implements ResponseSink, RequestCarrier {
       }
       if (this.#user === undefined) this.#release(takenBytes < bytes.length);
     } catch (thrown) {
-      this.#fail(thrown as Error, false);
+      const error = thrown as Error;
+      const isInvalid = error instanceof Http1Error;
+      this.#fail(isInvalid ? new ResponseError(error.message, { cause: error }) : error, false);
     }
     return !this.#isPaused;
   }

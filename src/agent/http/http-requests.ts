@@ -143,8 +143,8 @@ export class HttpRequests {
       host,
       onDone,
       takeIdle: () => pool.take(key),
-      connect: async (dialing: AbortController, isUpgrade: boolean) => {
-        const socket = await servers.connect(endpoint, dialing);
+      connect: async (signal: AbortSignal, isUpgrade: boolean) => {
+        const socket = await servers.connect(endpoint, signal);
         if (isUpgrade) return new HttpConnection(socket);
         return new HttpConnection(socket, (connection) => pool.put(key, connection));
       },
@@ -167,10 +167,10 @@ export class HttpRequests {
         const connection = http2.take(endpoint);
         return connection && on(connection);
       },
-      connect: async (dialing, isUpgrade) => {
-        const connection = await http2.acquire(endpoint, dialing.signal);
+      connect: async (signal, isUpgrade) => {
+        const connection = await http2.acquire(endpoint, signal);
         if (connection !== undefined) return on(connection);
-        return http1.takeIdle() ?? http1.connect(dialing, isUpgrade);
+        return http1.takeIdle() ?? http1.connect(signal, isUpgrade);
       },
     };
   }

@@ -85,35 +85,36 @@ export class HttpServers {
   /**
    * Opens a connection.
    *
-   * @param dialing cancels it
+   * @param signal cancels the lookup of the name, the dial and the TLS handshake
    * @param protocols that the TLS handshake offers (default: HTTP/1.1 alone)
    * @throws TunnelError `cancelled` after an abort; any other code says why there is no connection
    */
   async connect(
     endpoint: Endpoint,
-    dialing: AbortController,
+    signal: AbortSignal,
     protocols?: readonly string[],
   ): Promise<Socket> {
+    if (signal.aborted) throw cancelled();
     const { destination, dialed } = endpoint;
     const { targets } = this.#options;
     const dial = targets.beginDial(dialed, destination);
-    const { port } = destination;
-    const { socket } = await dialTarget(
-      destination,
-      dial,
-      (host) => connect({ host, port, noDelay: true, allowHalfOpen: true }),
-      dialing,
-    );
+    const socket = await connectTcp(destination, dial, signal);
     keepAlive(socket);
     targets.open.add(socket, () => socket.destroy());
-    return endpoint.isTls ? await this.#secure(endpoint, socket, dial, protocols) : socket;
+    try {
+      // The signal may have aborted between the connection and this continuation.
+      if (signal.aborted) throw cancelled();
+      if (!endpoint.isTls) return socket;
+      return await this.#secure({ endpoint, under: socket, dial, protocols }, signal);
+    } catch (thrown) {
+      socket.destroy();
+      throw TunnelError.from(thrown, 'dial_failed');
+    }
   }
 
   async #secure(
-    endpoint: Endpoint,
-    under: Socket,
-    dial: DialOptions,
-    protocols: readonly string[] | undefined,
+    { endpoint, under, dial, protocols }: Handshake,
+    signal: AbortSignal,
   ): Promise<Socket> {
     const { kubeCaFile, serviceCaFile } = this.#options;
     const { host, destination } = endpoint;
@@ -122,6 +123,7 @@ export class HttpServers {
     const isThere = serviceCaFile !== undefined && existsSync(serviceCaFile);
     const service = { ca: this.#serviceCa, path: isThere ? serviceCaFile : undefined };
     const giveUp = new AbortController();
+    using _ = abortWith(signal, giveUp);
     const timer = dial.clock.setTimer(dial.timeoutMs, () => giveUp.abort(handshakeTimeout(host)));
     try {
       const files = destination.isKubeApiserver ? [kube] : [kube, service];
@@ -131,13 +133,42 @@ export class HttpServers {
       const peer = { serverName, what: host, isProxy: false, isPinned: false, ...offer };
       const attempt = { opened: [], progress: { step: '' }, signal: giveUp.signal };
       return await connectTls(under, peer, trust, attempt);
-    } catch (thrown) {
-      under.destroy();
-      throw TunnelError.from(thrown, 'dial_failed');
     } finally {
       timer.cancel();
     }
   }
+}
+
+interface Handshake {
+  readonly endpoint: Endpoint;
+  readonly under: Socket;
+  readonly dial: DialOptions;
+  readonly protocols: readonly string[] | undefined;
+}
+
+async function connectTcp(
+  destination: Destination,
+  dial: DialOptions,
+  signal: AbortSignal,
+): Promise<Socket> {
+  const { port } = destination;
+  // `dialTarget` aborts its controller itself, so this cannot be the caller's.
+  const dialing = new AbortController();
+  using _ = abortWith(signal, dialing);
+  const connectTo = (host: string): Socket =>
+    connect({ host, port, noDelay: true, allowHalfOpen: true });
+  return (await dialTarget(destination, dial, connectTo, dialing)).socket;
+}
+
+/** Aborts `controller` with `cancelled` when the signal aborts, until the result is disposed. */
+function abortWith(signal: AbortSignal, controller: AbortController): Disposable {
+  const onAbort = (): void => controller.abort(cancelled());
+  signal.addEventListener('abort', onAbort, { once: true });
+  return { [Symbol.dispose]: () => signal.removeEventListener('abort', onAbort) };
+}
+
+function cancelled(): TunnelError {
+  return new TunnelError('cancelled', 'the stream ended during the dial');
 }
 
 function kubeName(cluster: string): { host: string; port: number } {

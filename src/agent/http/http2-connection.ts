@@ -3,7 +3,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } f
 import type { Clock, Timer } from '../../base/clock.ts';
 import { exchangeLimits } from '../../http-exchange/exchange-limits.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
-import { responseLimits } from './response-parser.ts';
+import { responseLimits } from '../../http1/response-parser.ts';
 
 export const http2Limits = {
   /** Requests at the same time. The server's SETTINGS can allow less. */

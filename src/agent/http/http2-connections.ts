@@ -118,7 +118,7 @@ export class Http2Connections {
     const dialing = new AbortController();
     server.dials.add(dialing);
     try {
-      const connection = await this.#connect(server, endpoint, dialing);
+      const connection = await this.#connect(server, endpoint, dialing.signal);
       server.dials.delete(dialing);
       if (connection === undefined) this.#useHttp1(server);
       else this.#serve(server, endpoint, connection);
@@ -136,10 +136,10 @@ export class Http2Connections {
   async #connect(
     server: Server,
     endpoint: Endpoint,
-    dialing: AbortController,
+    signal: AbortSignal,
   ): Promise<Http2Connection | undefined> {
     const { servers, clock, onHttp1 } = this.#options;
-    const socket = await servers.connect(endpoint, dialing, ['h2', 'http/1.1']);
+    const socket = await servers.connect(endpoint, signal, ['h2', 'http/1.1']);
     if ((socket as TLSSocket).alpnProtocol !== 'h2') {
       onHttp1(endpoint, socket);
       return undefined;

@@ -7,7 +7,7 @@ import { NotProcessedError } from './not-processed-error.ts';
 import type { RequestCarrier } from './request-carrier.ts';
 import { type RequestText, sentFields } from './request-text.ts';
 import { ResponseError } from './response-error.ts';
-import { responseLimits } from './response-parser.ts';
+import { responseLimits } from '../../http1/response-parser.ts';
 
 /** Fields that HPACK must not keep in its table, because all callers share the connection. */
 const secretFields = ['authorization', 'cookie', 'impersonate-user', 'impersonate-group'];

@@ -81,7 +81,11 @@ export class EdgeLink implements AttachableLink {
       onData: (session, stream, bytes) => this.#owner!.onData(session, stream, bytes),
       onFrame: (type, session, stream, payload) => {
         if (type === FrameType.credit) guard.credited(end, session, stream, payload);
-        if (type === FrameType.pong && session === 0) return this.#proof.answered(payload);
+        if (type === FrameType.pong && session === 0) {
+          this.#proof.answered(payload);
+          // The relay sends PING to agents too. From a dialer, it takes PONG for an error.
+          if (end === 'dialer') return;
+        }
         this.#owner!.onFrame(type, session, stream, payload);
       },
     });

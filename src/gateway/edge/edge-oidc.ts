@@ -1,9 +1,14 @@
 import { AccessError } from '../../access/access-error.ts';
-import { OidcAuthenticator, type OidcAuthenticatorParts } from '../../access/oidc-authenticator.ts';
+import {
+  maxIssuerAnswerBytes,
+  OidcAuthenticator,
+  type OidcAuthenticatorParts,
+} from '../../access/oidc-authenticator.ts';
 import type { OidcOptions } from '../../access/oidc-options.ts';
 import type { Subject } from '../../access/subject.ts';
 import type { TokenAuthenticator } from '../../access/token-authenticator.ts';
 import { unverifiedToken } from '../../access/unverified-token.ts';
+import { boundedText } from './bounded-text.ts';
 
 /**
  * Tokens of an OIDC issuer, for a runtime that forgets the issuer's keys when it sleeps: the first
@@ -53,7 +58,15 @@ export class EdgeOidc implements TokenAuthenticator {
 
 async function fetchJson(url: URL, signal: AbortSignal): Promise<unknown> {
   const response = await fetch(url, { redirect: 'manual', signal });
-  if (response.status === 200) return await response.json();
-  await response.body?.cancel();
-  throw new Error(`${url.host} answered ${response.status}`);
+  if (response.status !== 200) {
+    await response.body?.cancel();
+    throw new Error(`${url.host} answered ${response.status}`);
+  }
+  const text = await boundedText(response, maxIssuerAnswerBytes);
+  if (text === undefined) throw new Error(`the answer of ${url.host} is too large`);
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw new Error(`the answer of ${url.host} is not JSON`);
+  }
 }

@@ -1,6 +1,7 @@
 import type { Labels } from '../../access/label-selector.ts';
 import type { AccessReviewStatus, ReviewAccess } from '../../access/subject-access-review.ts';
 import type { ReviewToken, TokenReviewStatus } from '../../access/token-review.ts';
+import { boundedText } from './bounded-text.ts';
 
 /** What the gateway asks the hub cluster's API server. */
 export interface HubServer {
@@ -52,12 +53,14 @@ export function openHubServer(server: { readonly url: URL; readonly token: strin
     const { status } = response;
     const isMissing = status === 404 && init.method === 'GET';
     if (isMissing || (status !== 200 && status !== 201)) {
-      const text = isMissing ? await textOf(response, maxBytes) : await response.body?.cancel();
+      const text = isMissing
+        ? await boundedText(response, maxBytes)
+        : await response.body?.cancel();
       // A server without ManagedClusters answers 404 as well, but names no object.
       if (isMissing && /"name":\s*"/.test(text ?? '')) return undefined;
       throw new Error(`the hub's API server answered ${status} to ${what}`);
     }
-    const text = await textOf(response, maxBytes);
+    const text = await boundedText(response, maxBytes);
     if (text === undefined) throw new Error(`the answer to ${what} is too long`);
     return (JSON.parse(text) as Readonly<Record<string, unknown>> | null) ?? {};
   };
@@ -101,22 +104,4 @@ export function openHubServer(server: { readonly url: URL; readonly token: strin
       return (found['data'] ?? {}) as Readonly<Record<string, string>>;
     },
   };
-}
-
-/** Reads a body; undefined: it has more bytes. */
-async function textOf({ body }: Response, maxBytes: number): Promise<string | undefined> {
-  if (body === null) return '';
-  const decoder = new TextDecoder();
-  const reader = body.getReader();
-  let text = '';
-  for (let bytes = 0; ;) {
-    const { done, value } = await reader.read();
-    if (done) return text + decoder.decode();
-    bytes += value.length;
-    if (bytes > maxBytes) {
-      await reader.cancel();
-      return undefined;
-    }
-    text += decoder.decode(value, { stream: true });
-  }
 }

@@ -30,8 +30,9 @@ interface CloseEventData {
 type RawEvents = Pick<HttpExchangeHandler, 'onData' | 'onEnd' | 'onWritable' | 'onClose'>;
 
 /**
- * The most bytes of a client that wait for the agent. The runtime cannot stop reading from a
- * WebSocket, so a client that is faster than its cluster loses the connection.
+ * The most bytes of a client that wait for the agent, with the answers to the server's pings. The
+ * runtime cannot stop reading from a WebSocket, so a client that is faster than its cluster loses
+ * the connection.
  */
 const maxWaitingBytes = 32 * 1024 * 1024;
 
@@ -86,7 +87,7 @@ export class WebSocketBridge implements RawEvents, FrameSink {
   }
 
   onPing(payload: Uint8Array): void {
-    this.#exchange.write(clientFrame(Opcode.pong, payload));
+    this.#write(Opcode.pong, payload);
   }
 
   onCloseFrame(code: number | undefined, reason: string): void {
@@ -116,7 +117,7 @@ export class WebSocketBridge implements RawEvents, FrameSink {
     if (this.#exchange.write(frame)) return;
     this.#waitingBytes += frame.length;
     if (this.#waitingBytes <= maxWaitingBytes) return;
-    const sentence = `more than ${maxWaitingBytes} bytes of the client wait for the cluster`;
+    const sentence = `more than ${maxWaitingBytes} bytes wait for the cluster`;
     this.fail(new TunnelError('overloaded', sentence));
   }
 

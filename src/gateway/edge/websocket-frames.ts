@@ -12,6 +12,8 @@ import {
 /** The longest message of a server, in bytes. Messages of kubelets have 32 KiB. */
 export const maxMessageBytes = 1024 * 1024;
 
+const noBytes = new Uint8Array();
+
 /** Receives what a server sends over a WebSocket. All bytes are its own copies. */
 export interface FrameSink {
   onMessage(message: string | Uint8Array<ArrayBuffer>): void;
@@ -32,9 +34,12 @@ export class ServerFrames {
   #filledBytes = 0;
   #opcode = 0;
   #isFinal = false;
-  /** Frames of a message whose last frame has not come. */
-  #parts: Uint8Array<ArrayBuffer>[] = [];
-  #partsBytes = 0;
+  /**
+   * The payloads so far of a message whose last frame has not come. They share one buffer, because a
+   * server may send frames of one byte, and an object for each takes a hundred times as much.
+   */
+  #message = noBytes;
+  #messageBytes = 0;
   #messageOpcode: number | undefined;
   #isClosed = false;
 
@@ -95,7 +100,7 @@ export class ServerFrames {
       throw broken('the fragments of a message are out of order');
     }
     if (!continues) this.#messageOpcode = opcode;
-    if (this.#partsBytes + length > maxMessageBytes) {
+    if (this.#messageBytes + length > maxMessageBytes) {
       throw new TunnelError(
         'frame_too_large',
         `a message of the server has more than ${maxMessageBytes} bytes`,
@@ -114,15 +119,31 @@ export class ServerFrames {
         return this.#endConnection(payload);
       default:
     }
-    this.#parts.push(payload);
-    this.#partsBytes += payload.length;
-    if (!this.#isFinal) return;
-    const message = this.#parts.length === 1 ? payload : joined(this.#parts, this.#partsBytes);
+    if (!this.#isFinal) return this.#keep(payload);
+    const message = this.#joined(payload);
     const isText = this.#messageOpcode === Opcode.text;
-    this.#parts = [];
-    this.#partsBytes = 0;
+    this.#message = noBytes;
+    this.#messageBytes = 0;
     this.#messageOpcode = undefined;
     this.#sink.onMessage(isText ? decodeText(message) : message);
+  }
+
+  #keep(payload: Uint8Array<ArrayBuffer>): void {
+    const bytes = this.#messageBytes + payload.length;
+    if (bytes > this.#message.length) {
+      const larger = new Uint8Array(Math.min(maxMessageBytes, 2 * bytes));
+      larger.set(this.#message.subarray(0, this.#messageBytes));
+      this.#message = larger;
+    }
+    this.#message.set(payload, this.#messageBytes);
+    this.#messageBytes = bytes;
+  }
+
+  /** The whole message. @param last the payload of its last frame */
+  #joined(last: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    if (this.#messageBytes === 0) return last;
+    this.#keep(last);
+    return this.#message.slice(0, this.#messageBytes);
   }
 
   #endConnection(payload: Uint8Array): void {
@@ -152,16 +173,6 @@ export function closeFramePayload(code: number, reason: string): Uint8Array {
   payload.set([code >>> 8, code & 0xff]);
   payload.set(text, 2);
   return payload;
-}
-
-function joined(parts: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 function decodeText(bytes: Uint8Array): string {

@@ -172,7 +172,11 @@ function exchange(
     signal.throwIfAborted();
     const make = url.protocol === 'http:' ? requestHttp : requestHttps;
     const request = make(url, { method, headers, agent });
-    const onAbort = () => request.destroy();
+    // A request without a socket reports its end only when the agent has a connection.
+    const onAbort = () => {
+      request.destroy();
+      reject(signal.reason as Error);
+    };
     signal.addEventListener('abort', onAbort, { once: true });
     const settle = () => signal.removeEventListener('abort', onAbort);
     request.on('error', (error) => {

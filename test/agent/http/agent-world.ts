@@ -84,6 +84,10 @@ export interface AgentWorldOptions {
   readonly enableImpersonation?: boolean;
   /** Makes the kube-apiserver (default: a server of HTTP/1.1 with the given listener). */
   readonly makeKube?: (certificate: { readonly key: Buffer; readonly cert: Buffer }) => Server;
+  /** How the agent names the kube-apiserver (default: by its address). */
+  readonly kubeHost?: string;
+  /** How long a dial may take, in milliseconds (default 5,000). */
+  readonly dialTimeoutMs?: number;
   /** Times the connections (default: the system's). Dials have the system's. */
   readonly clock?: Clock;
 }
@@ -125,6 +129,8 @@ export class AgentWorld implements AsyncDisposable {
       isGateway = true,
       enableImpersonation = true,
       makeKube = (certificate) => createHttpsServer(certificate, kube),
+      kubeHost = '127.0.0.1',
+      dialTimeoutMs = 5_000,
       clock = systemClock,
     }: AgentWorldOptions = {},
     raw = false,
@@ -142,12 +148,12 @@ export class AgentWorld implements AsyncDisposable {
     const policy = new DestinationPolicy({
       cluster: 'c1',
       clusterAlias: 'alias',
-      kubeApiserver: { host: '127.0.0.1', port: kubePort },
+      kubeApiserver: { host: kubeHost, port: kubePort },
       allow: [`*.shop.svc:${servicePort}`, `127.0.0.1:${servicePort}`],
     });
     const targets = new TargetStreams({
       policy,
-      dialTimeoutMs: 5_000,
+      dialTimeoutMs,
       clock: systemClock,
       names: { lookup: async () => ({ addresses: ['127.0.0.1'] }) },
       log,

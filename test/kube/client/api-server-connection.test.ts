@@ -11,8 +11,11 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Secret } from '../../../src/base/secret.ts';
+import { ApiServerConnection } from '../../../src/kube/client/api-server-connection.ts';
 import type { KubeConfig, KubeEndpoint } from '../../../src/kube/client/kube-endpoint.ts';
 import { RestKubeApi, type RestKubeApiOptions } from '../../../src/kube/client/rest-kube-api.ts';
+import { untilConnecting } from '../../../testkit/network/connecting-sockets.ts';
+import { startUnansweringPort } from '../../../testkit/network/unanswering-port.ts';
 import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
 
 const signal = new AbortController().signal;
@@ -222,6 +225,26 @@ describe('the answer of an API server', () => {
     await expect(call).rejects.toBe(reason);
     await closed;
   });
+
+  it.each(['http', 'https'])(
+    'A connection to an API server over %s is not waited for when the caller gives up',
+    async (scheme) => {
+      await using silent = await startUnansweringPort();
+      const server = new URL(`${scheme}://${silent.address}`);
+      const config = fixed({ ...anonymous, server });
+      const connection = new ApiServerConnection({ config, userAgent: 'test' });
+      onTestFinished(() => connection.close());
+      const stop = new AbortController();
+      let thrown: unknown;
+      const request = { method: 'GET', path: '/api/v1', what: 'test' } as const;
+      connection.send(request, stop.signal).catch((error: unknown) => (thrown = error));
+      await untilConnecting(silent.port, 1);
+      const reason = new Error('enough');
+      stop.abort(reason);
+      // The attempt itself ends after 15 s.
+      await expect.poll(() => thrown, { timeout: 5_000 }).toBe(reason);
+    },
+  );
 });
 
 describe('a watch', () => {

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -24,6 +25,8 @@ type options struct {
 	to      string
 	counter string
 	direct  bool
+	greeted bool
+	tls     *tls.Config
 	streams int
 	stalled int
 	chunk   int
@@ -67,7 +70,8 @@ func main() {
 	opts.front.Register(flags)
 	flags.StringVar(&opts.to, "to", "", "HOST:PORT of the target as the front knows it")
 	flags.StringVar(&opts.counter, "counter", "", "blast: HOST:PORT of the target as this process reaches it (default --to)")
-	flags.BoolVar(&opts.direct, "direct", false, "dial --to without a front")
+	flags.BoolVar(&opts.direct, "direct", false, "dial --to without a front, with TLS if --ca is given")
+	flags.BoolVar(&opts.greeted, "greeted", false, "a dial ends with a byte that the other end sends")
 	flags.IntVar(&opts.streams, "streams", 1, "number of connections, the stalled ones included")
 	flags.IntVar(&opts.stalled, "stalled", 0, "how many of them stall: their reader (the target in blast, we in drain) never reads")
 	flags.IntVar(&opts.chunk, "chunk", 16<<10, "bytes of each write")
@@ -81,6 +85,10 @@ func main() {
 
 	if !opts.direct {
 		fatal(opts.front.Open())
+	} else if opts.front.CA != "" {
+		config, err := opts.front.TLS()
+		fatal(err)
+		opts.tls = config
 	}
 	if opts.counter == "" {
 		opts.counter = opts.to
@@ -92,10 +100,22 @@ func main() {
 }
 
 func (o *options) dial(ctx context.Context) (net.Conn, error) {
-	if o.direct {
+	conn, err := o.connect(ctx)
+	if err != nil || !o.greeted {
+		return conn, err
+	}
+	_, err = io.ReadFull(conn, make([]byte, 1))
+	return conn, err
+}
+
+func (o *options) connect(ctx context.Context) (net.Conn, error) {
+	if !o.direct {
+		return o.front.Dial(ctx, o.to)
+	}
+	if o.tls == nil {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", o.to)
 	}
-	return o.front.Dial(ctx, o.to)
+	return (&tls.Dialer{Config: o.tls}).DialContext(ctx, "tcp", o.to)
 }
 
 // open dials and announces the kind of the connection.

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { parseFields, parseResponseHead } from '../../../src/agent/http/response-head.ts';
+import { parseFields } from '../../src/http1/header-fields.ts';
+import { parseResponseHead } from '../../src/http1/response-head.ts';
 
 describe('The head of a response', () => {
   it('A head is parsed to its fields, without the space around their values', () => {

@@ -1,13 +1,8 @@
-import type { HeaderList, HttpResponseHead } from '../../http-exchange/http-exchange.ts';
-import { fieldValues, listMembers } from '../../http-exchange/upgrade.ts';
-import { ResponseError } from './response-error.ts';
-
-/** How the end of a response's body is found (RFC 9112, section 6.3). */
-export type BodyFraming =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'length'; readonly bytes: number }
-  | { readonly kind: 'chunked' }
-  | { readonly kind: 'until-close' };
+import type { HeaderList, HttpResponseHead } from '../http-exchange/http-exchange.ts';
+import { fieldValues, listMembers } from '../http-exchange/upgrade.ts';
+import { parseFields } from './header-fields.ts';
+import { Http1Error } from './http1-error.ts';
+import type { BodyFraming } from './message-parser.ts';
 
 export interface ParsedHead extends HttpResponseHead {
   readonly framing: BodyFraming;
@@ -18,52 +13,23 @@ export interface ParsedHead extends HttpResponseHead {
 }
 
 const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
-// Two parts that overlap, such as spaces and a value with spaces, would take quadratic time.
-const fieldName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /**
  * Parses a head, which is strict: whatever two parsers could read differently is refused.
  *
  * @param text the head without the empty line, a character for each byte
  * @param method the method of the request
- * @throws ResponseError
+ * @throws Http1Error `malformed`
  */
 export function parseResponseHead(text: string, method: string): ParsedHead {
   const lineEnd = text.indexOf('\r\n');
   const firstLine = lineEnd < 0 ? text : text.slice(0, lineEnd);
   const [, minor, statusText] = statusLine.exec(firstLine) ?? [];
-  if (statusText === undefined) throw new ResponseError('its first line is not HTTP/1.1');
+  if (statusText === undefined) throw new Http1Error('malformed', 'its first line is not HTTP/1.1');
   const status = Number(statusText);
   const headers = lineEnd < 0 ? [] : parseFields(text.slice(lineEnd + 2));
   const framing = framingOf({ status, headers }, method, minor === '0');
   return { status, headers, framing, ...lifeOf(headers, framing, minor === '0') };
-}
-
-/** @throws ResponseError */
-export function parseFields(text: string): HeaderList {
-  if (text === '') return [];
-  return text.split('\r\n').map((line) => {
-    const colon = line.indexOf(':');
-    const name = line.slice(0, Math.max(0, colon));
-    const value = withoutOuterSpace(line.slice(colon + 1));
-    if (!fieldName.test(name) || !fieldValue.test(value)) {
-      throw new ResponseError('it has a header field that is not valid');
-    }
-    return [name, value] as const;
-  });
-}
-
-function withoutOuterSpace(text: string): string {
-  let start = 0;
-  let end = text.length;
-  while (start < end && isSpace(text.charCodeAt(start))) start++;
-  while (end > start && isSpace(text.charCodeAt(end - 1))) end--;
-  return text.slice(start, end);
-}
-
-function isSpace(code: number): boolean {
-  return code === 0x20 || code === 0x09;
 }
 
 function framingOf(
@@ -76,13 +42,14 @@ function framingOf(
   if (status < 200 || status === 204 || status === 304 || method === 'HEAD')
     return { kind: 'none' };
   if (codings.length > 0) {
-    if (is10 || length !== undefined) throw new ResponseError('it has contradictory lengths');
+    if (is10 || length !== undefined)
+      throw new Http1Error('malformed', 'it has contradictory lengths');
     if (codings.length === 1 && codings[0] === 'chunked') return { kind: 'chunked' };
-    throw new ResponseError('it has a transfer coding other than chunked');
+    throw new Http1Error('malformed', 'it has a transfer coding other than chunked');
   }
   if (length === undefined) return { kind: 'until-close' };
   if (otherLengths.some((other) => other !== length) || !/^\d{1,15}$/.test(length)) {
-    throw new ResponseError('its Content-Length is not one number');
+    throw new Http1Error('malformed', 'its Content-Length is not one number');
   }
   return { kind: 'length', bytes: Number(length) };
 }
