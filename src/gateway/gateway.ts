@@ -6,6 +6,7 @@ import type { Authentication, RequestAuthenticator } from '../access/request-aut
 import { anonymousSubject, type Subject } from '../access/subject.ts';
 import type { Clock } from '../base/clock.ts';
 import { catchError, type MaybePromise, whenKnown } from '../base/maybe-promise.ts';
+import { exchangeLimits } from '../http-exchange/exchange-limits.ts';
 import type { HeaderList } from '../http-exchange/http-exchange.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { type AdmittedRequest, admittedRequest, type IncomingRequest } from './admitted-request.ts';
@@ -208,14 +209,20 @@ function actionOf(method: string, { server, path }: RequestRoute): Action {
 }
 
 function checkSize(method: string, target: string, headers: HeaderList): void {
+  const { maxFields } = exchangeLimits;
+  if (headers.length > maxFields) {
+    throw tooLarge(`the request has ${headers.length} header fields, at most ${maxFields}`);
+  }
   let bytes = method.length + target.length;
   for (const [name, value] of headers) bytes += name.length + value.length + 4;
   if (bytes <= maxHeadBytes) return;
-  throw new GatewayError(
-    'RequestHeaderFieldsTooLarge',
-    `the URL and the header fields have ${bytes} bytes, at most ${maxHeadBytes} are forwarded`,
-    { hop: 'client' },
-  );
+  throw tooLarge(`the URL and the header fields have ${bytes} bytes, at most ${maxHeadBytes}`);
+}
+
+function tooLarge(sentence: string): GatewayError {
+  return new GatewayError('RequestHeaderFieldsTooLarge', `${sentence} are forwarded`, {
+    hop: 'client',
+  });
 }
 
 /** The key of a client's limits. A credential that was not checked is a user of its own. */

@@ -17,7 +17,8 @@ const longTextChars = 48;
 
 /** @throws TunnelError `protocol_error` a text is too long, or has a character above U+00FF */
 export function encodeRequestHead({ method, path, headers }: HttpRequestHead): Uint8Array {
-  const writer = new HeadWriter(4, method.length + path.length, headers);
+  const bytes = new Uint8Array(encodedBytes(4 + method.length + path.length, headers));
+  const writer = new HeadWriter(bytes, headers.length);
   writer.length(method);
   writer.length(path);
   writer.lengths(headers);
@@ -26,17 +27,21 @@ export function encodeRequestHead({ method, path, headers }: HttpRequestHead): U
   return writer.texts(headers);
 }
 
-/** @throws TunnelError `protocol_error`, as for requests */
+/**
+ * The result is borrowed: valid until the next head is encoded.
+ *
+ * @throws TunnelError `protocol_error`, as for requests
+ */
 export function encodeResponseHead({ status, headers }: HttpResponseHead): Uint8Array {
-  const writer = new HeadWriter(2, 0, headers);
+  const writer = new HeadWriter(borrowed(encodedBytes(2, headers)), headers.length);
   writer.number(status);
   writer.lengths(headers);
   return writer.texts(headers);
 }
 
-/** @throws TunnelError `protocol_error`, as for requests */
+/** As for responses. */
 export function encodeTrailers(trailers: HeaderList): Uint8Array {
-  const writer = new HeadWriter(0, 0, trailers);
+  const writer = new HeadWriter(borrowed(encodedBytes(0, trailers)), trailers.length);
   writer.lengths(trailers);
   return writer.texts(trailers);
 }
@@ -67,18 +72,29 @@ export function decodeTrailers(bytes: Uint8Array): HeaderList {
   return reader.fields();
 }
 
+function encodedBytes(ownBytes: number, headers: HeaderList): number {
+  let bytes = 2 + ownBytes + 4 * headers.length;
+  for (const [name, value] of headers) bytes += name.length + value.length;
+  return bytes;
+}
+
+/** Streams copy what they are given, so one memory serves all heads of usual length. */
+const shared = new Uint8Array(4096);
+
+function borrowed(bytes: number): Uint8Array {
+  return bytes <= shared.length ? shared.subarray(0, bytes) : new Uint8Array(bytes);
+}
+
 class HeadWriter {
   readonly #bytes: Uint8Array;
   #at = 0;
 
-  constructor(fixedBytes: number, textBytes: number, headers: HeaderList) {
-    let bytes = 2 + fixedBytes + textBytes + 4 * headers.length;
-    for (const [name, value] of headers) bytes += name.length + value.length;
-    this.#bytes = new Uint8Array(bytes);
-    if (headers.length > exchangeLimits.maxFields) {
-      throw malformedHead(`has ${headers.length} fields, at most ${exchangeLimits.maxFields}`);
+  constructor(bytes: Uint8Array, fields: number) {
+    this.#bytes = bytes;
+    if (fields > exchangeLimits.maxFields) {
+      throw malformedHead(`has ${fields} fields, at most ${exchangeLimits.maxFields}`);
     }
-    this.number(headers.length);
+    this.number(fields);
   }
 
   number(value: number): void {

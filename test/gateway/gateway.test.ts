@@ -204,6 +204,14 @@ describe('The admission of a request', () => {
     });
   });
 
+  it('A head with more fields than an exchange can carry gets a 431', async () => {
+    const headers = Array.from({ length: 1_100 }, () => ['a', 'b'] as const);
+    await expect(admit('/c1/version', {}, headers)).rejects.toMatchObject({
+      reason: 'RequestHeaderFieldsTooLarge',
+      code: 431,
+    });
+  });
+
   it('A head that OPEN cannot carry gets a 431', async () => {
     const headers: HeaderList = [['X-Long', 'a'.repeat(50_000)]];
     await expect(admit('/c1/version', {}, headers)).rejects.toMatchObject({

@@ -82,6 +82,11 @@ describe('The codec of HTTP exchanges', () => {
     );
   });
 
+  it.each([10, 4_000, 4_090, 5_000, 60_000])('A head with %i bytes is decoded', (bytes) => {
+    const head = { status: 200, headers: [['a', 'b'.repeat(bytes)] as const] };
+    expect(decodeResponseHead(encodeResponseHead(head))).toEqual(head);
+  });
+
   it('A value of bytes that would be UTF-8 is decoded to a character for each byte', () => {
     const fields = [['a', '\u00c3\u00a9 \u00e2\u0082\u00ac \u00f0\u009f\u0098\u0080']] as const;
     expect(decodeTrailers(encodeTrailers(fields))).toEqual(fields);
@@ -142,7 +147,7 @@ describe('The codec of HTTP exchanges', () => {
 });
 
 describe('A head that is not HTTP', () => {
-  const withField = (name: string, text: string) => encodeTrailers([[name, text]]);
+  const withField = (name: string, text: string) => encodeTrailers([[name, text]]).slice();
 
   it.each([
     ['a line break in a value', withField('a', 'b\r\nc: d')],

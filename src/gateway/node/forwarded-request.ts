@@ -1,4 +1,5 @@
 import { asError, describeError } from '../../base/error.ts';
+import { catchError, whenKnown } from '../../base/maybe-promise.ts';
 import type {
   HeaderList,
   HttpExchange,
@@ -59,7 +60,15 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
 
   start(client: ClientSide): void {
     this.#client = client;
-    this.#admit().catch((thrown: unknown) => this.#failed(thrown));
+    const { gateway } = this.#context;
+    const { signal } = this.#abort!;
+    void catchError(
+      () =>
+        whenKnown(gateway.admit(this.#request!, this.#record, signal), (admitted) =>
+          this.#forward(admitted),
+        ),
+      (thrown) => this.#failed(thrown),
+    );
   }
 
   /** Answers without an exchange. */
@@ -87,16 +96,14 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
     else this.#client.cut();
   }
 
-  async #admit(): Promise<void> {
-    const { gateway, open } = this.#context;
-    const { signal } = this.#abort!;
-    const { exchange, ...admitted } = await gateway.admit(this.#request!, this.#record, signal);
+  #forward({ exchange, ...admitted }: AdmittedRequest): void {
     if (this.#state !== 'admitting') return;
     this.#abort = undefined;
     this.#request = undefined;
     this.#admitted = admitted;
+    // It throws for a head that no exchange can carry. Then the request gets an answer.
+    this.#exchange = this.#context.open(exchange, this);
     this.#state = 'waiting';
-    this.#exchange = open(exchange, this);
     if (admitted.upgrade === undefined) this.#client.readBody();
   }
 

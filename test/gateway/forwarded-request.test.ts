@@ -1,0 +1,50 @@
+import { expect, it } from 'vitest';
+import { systemClock } from '../../src/base/clock.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
+import type { ClientSide } from '../../src/gateway/node/client-side.ts';
+import { ForwardedRequest } from '../../src/gateway/node/forwarded-request.ts';
+import type { GatewayContext } from '../../src/gateway/node/gateway-context.ts';
+import { TunnelError } from '../../src/tunnel/errors.ts';
+import { testGateway } from './test-gateway.ts';
+
+const client = { address: '10.1.1.1', scheme: 'https', host: 'gw', isTrustedProxy: false } as const;
+const request = { method: 'GET', target: '/c1/version', headers: [], client, hasBody: false };
+
+/** Starts a request of a gateway that opens exchanges in this way, and returns what it answered. */
+function start(open: GatewayContext['open']) {
+  const events: string[] = [];
+  const side: ClientSide = {
+    inform: () => {},
+    begin: ({ status }) => void events.push(`head ${status}`),
+    write: () => events.push('body') > 0,
+    end: () => void events.push('end'),
+    cut: () => void events.push('cut'),
+    upgrade: () => undefined,
+    readBody: () => void events.push('read'),
+    pauseBody: () => {},
+    resumeBody: () => {},
+    dropBody: () => {},
+  };
+  const authenticator = { authenticate: () => ({ kind: 'forward', subject: undefined }) as const };
+  const context: GatewayContext = {
+    gateway: testGateway({ authenticator }).gateway,
+    ...{ open, clock: systemClock, log: silentLogger, requests: new Set() },
+    isKnownCluster: () => undefined,
+    onEnded: () => {},
+  };
+  const connection = { authenticated: () => {}, refused: () => {} };
+  new ForwardedRequest(context, request, connection).start(side);
+  return events;
+}
+
+it('An exchange starts in the same turn when nothing has to be asked', () => {
+  const exchange = { write: () => true, end: () => {}, consumed: () => {}, reset: () => {} };
+  expect(start(() => exchange)).toEqual(['read']);
+});
+
+it('A head that no exchange can carry gets a 502 in place of no answer', () => {
+  const events = start(() => {
+    throw new TunnelError('protocol_error', 'the head has too many fields');
+  });
+  expect(events).toEqual(['head 502', 'body', 'end']);
+});
