@@ -10,10 +10,8 @@ export function informationalText({ status, headers }: HttpResponseHead): string
 export interface ResponseFraming {
   /** The status and the method allow a body. */
   readonly hasBody: boolean;
-  /** The body is sent in chunks. */
+  /** The body is sent in chunks. Without chunks and length, it ends with the connection. */
   readonly isChunked: boolean;
-  /** The end of the connection is the end of the body. */
-  readonly isUntilClose: boolean;
 }
 
 /**
@@ -26,8 +24,7 @@ export function responseFraming(
   { method, isHttp10 }: { readonly method: string; readonly isHttp10: boolean },
 ): ResponseFraming {
   const hasBody = method !== 'HEAD' && status !== 204 && status !== 304;
-  const isOpen = hasBody && !hasField(headers, 'content-length');
-  return { hasBody, isChunked: isOpen && !isHttp10, isUntilClose: isOpen && isHttp10 };
+  return { hasBody, isChunked: hasBody && !isHttp10 && !hasField(headers, 'content-length') };
 }
 
 /**

@@ -49,13 +49,64 @@ describe('A connection of HTTP/1.1', () => {
     echo(world);
     const body = Array.from({ length: 200_000 }, (_, at) => String.fromCharCode(97 + (at % 26)));
     client.send(`${post(body.length)}${body.join('')}`);
-    await new Promise(setImmediate);
+    // All connections are read into the same memory.
+    const other = new RawClient(world.gateway.address).send(get.repeat(1_000));
+    await until(() => other.socket.bytesWritten === get.length * 1_000);
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
     allow();
     await client.until('\r\n\r\n');
     client.send(lastGet);
     const text = await client.end();
     expect(text.includes(body.join(''))).toBe(true);
     expect(text.match(/HTTP\/1\.1 200/g)).toHaveLength(2);
+  });
+
+  it('A client whose request is not admitted yet cannot send all of a large body', async () => {
+    const { authenticator, allow } = slowAuthenticator();
+    let asked = 0;
+    const client = await connect({
+      core: {
+        authenticator: {
+          authenticate: (...call) =>
+            asked++ === 0
+              ? authenticator.authenticate(...call)
+              : Promise.resolve({ kind: 'forward', subject: undefined }),
+        },
+      },
+    });
+    world.answer = (request, response) => {
+      request.resume().on('end', () => response.end('hello'));
+    };
+    const { socket } = client.send(post(64 * 1024 ** 2));
+    const piece = Buffer.alloc(64 * 1024);
+    for (let at = 0; at < 1024; at++) socket.write(piece);
+    const other = new RawClient(world.gateway.address);
+    for (let count = 1; count <= 100; count++) {
+      other.send(get);
+      await until(() => other.text.match(/hello/g)?.length === count);
+    }
+    expect(socket.writableLength).toBeGreaterThan(32 * 1024 ** 2);
+    allow();
+    await client.until('hello');
+    expect(socket.writableLength).toBe(0);
+  });
+
+  it('A head that comes in pieces is served, and its request has no time limit', async () => {
+    const clock = new VirtualClock();
+    const client = await connect({ clock });
+    await client.send(get).until('hello');
+    const timers = clock.pendingTimers;
+    client.send('GET /c1/a HT');
+    await until(() => clock.pendingTimers > timers);
+    let finish = (): void => {};
+    world.answer = (_request, response) => {
+      response.write('part');
+      finish = () => void response.end('whole');
+    };
+    await client.send('TP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n').until('part');
+    await clock.advance(60_000);
+    finish();
+    expect(await client.end()).toContain('whole');
   });
 
   it('A body without length that is complete before the request is admitted passes with trailers', async () => {
@@ -180,17 +231,23 @@ describe('A connection of HTTP/1.1', () => {
     expect(text).toMatch(/\r\n\r\n$/);
   });
 
-  it('Early hints pass with their links, and other informational responses do not', async () => {
+  it('Early hints pass with their links, and no client gets a 100 that it does not expect', async () => {
     const client = await connect();
     world.answer = (_request, response) => {
       response.writeEarlyHints({ link: '</a>; rel=preload', 'x-a': 'b' });
       response.writeProcessing();
+      response.writeContinue();
+      response.sendDate = false;
       response.end('hello');
     };
     const text = await client.send(lastGet).end();
     expect(text).toMatch(/^HTTP\/1\.1 103 Early Hints\r\nLink: <\/a>; rel=preload\r\n\r\n/i);
+    expect(text).toMatch(/\r\n\r\nHTTP\/1\.1 102 Processing\r\n\r\nHTTP\/1\.1 200 OK\r\n/);
     expect(text).not.toContain('x-a');
+    expect(text).toMatch(/\r\nDate: .* GMT\r\n/);
     expect(text).toMatch(/hello/);
+    const old = new RawClient(world.gateway.address).send('GET /c1/a HTTP/1.0\r\n\r\n');
+    expect(await old.end()).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
   });
 
   it('Empty lines in front of a request are skipped', async () => {

@@ -135,12 +135,16 @@ describe('A gateway that gets ambiguous requests', () => {
     expect(absolute.paths).toEqual([]);
   });
 
-  it('The gateway refuses an upgrade to an unknown protocol, and ignores h2c', async () => {
+  it('The gateway refuses an upgrade to an unknown protocol or with a body, and ignores h2c', async () => {
     const upgrade = (protocol: string) =>
       `GET /c1/a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: ${protocol}\r\n\r\n`;
     const unknown = await pathsAfter(upgrade('gopher'));
     expect(unknown.text).toMatch(/^HTTP\/1\.1 400 /);
     expect(unknown.paths).toEqual([]);
+    const withBody = upgrade('websocket').replace('Host: a', 'Host: a\r\nContent-Length: 4');
+    const body = await pathsAfter(`${withBody}GET `);
+    expect(body.text).toMatch(/^HTTP\/1\.1 400 /);
+    expect(body.paths).toEqual([]);
     const h2c = await pathsAfter(upgrade('h2c'));
     expect(h2c.text).toMatch(/^HTTP\/1\.1 200 /);
   });

@@ -72,9 +72,7 @@ export class Http1Client implements ClientSide {
     const framing = responseFraming(head, this.#head);
     this.#framing = framing;
     // Without a 100, nobody knows whether the body follows.
-    if (framing.isUntilClose || (expectsContinue && !this.#hasSentContinue)) {
-      this.#carrier.endAfterAnswer();
-    }
+    if (expectsContinue && !this.#hasSentContinue) this.#carrier.endAfterAnswer();
     const { isChunked } = framing;
     this.#carrier.sendText(responseText(head, { isChunked, keepsAlive: !this.#carrier.isLast }));
   }
@@ -116,7 +114,7 @@ export class Http1Client implements ClientSide {
   }
 
   pauseBody(): void {
-    if (!this.#isBodyComplete) this.#carrier.pause();
+    this.#carrier.pause();
   }
 
   resumeBody(): void {
