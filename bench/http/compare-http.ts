@@ -36,14 +36,12 @@ type Samples = Map<string, Map<WayName, number[]>>;
 const quickScale: HttpScale = {
   repetitions: 1,
   seconds: 1,
-  warmupSeconds: 0.5,
   roundTrips: 500,
   transferMib: 64,
 };
 const fullScale: HttpScale = {
   repetitions: 3,
   seconds: 2,
-  warmupSeconds: 1,
   roundTrips: 2000,
   transferMib: 256,
 };

@@ -43,7 +43,10 @@ function read(text: string, cuts: readonly number[] = []): string[] {
     while (rest.length > 0) {
       if (parser.isIdle) parser.begin();
       const taken = parser.push(rest);
-      if (taken === 0) return void sink.events.push(`raw ${rest.toString('latin1')}`);
+      if (taken === 0) {
+        sink.events.push('raw');
+        return sink.events;
+      }
       rest = rest.subarray(taken);
     }
   }
