@@ -7,7 +7,9 @@ const spareBuffers: Buffer[] = [];
 
 /**
  * Writes borrowed pieces to a socket. They are copied into recycled buffers, which go out once per
- * turn of the event loop, or when 64 KiB are together. `onTaken` gets the number of bytes that the
+ * turn of the event loop, or when 64 KiB are together. While the kernel has not taken the last
+ * buffer, a buffer waits until it is full, because many short ones would fill this process with
+ * memory for a peer that does not read. `onTaken` gets the number of bytes that the
  * kernel has taken, and not before it has: that gives the sender new credit, so a peer that does
  * not read stalls its own sender and does not fill this process.
  */
@@ -18,6 +20,8 @@ export class SocketWriter implements TurnTask {
   #filled = 0;
   #isScheduled = false;
   #isEnding = false;
+  /** Buffers that the kernel has not taken. */
+  #untakenCount = 0;
 
   constructor(socket: Socket, onTaken: (bytes: number) => void) {
     this.#socket = socket;
@@ -66,7 +70,7 @@ export class SocketWriter implements TurnTask {
 
   endTurn(): void {
     this.#isScheduled = false;
-    if (!this.#isEnding) this.flush();
+    if (!this.#isEnding && this.#untakenCount === 0) this.flush();
   }
 
   #schedule(): void {
@@ -82,9 +86,13 @@ export class SocketWriter implements TurnTask {
     if (buffer === undefined || bytes === 0) return;
     this.#buffer = undefined;
     this.#filled = 0;
+    this.#untakenCount++;
     this.#socket.write(buffer.subarray(0, bytes), (error) => {
       this.#recycle(buffer);
-      if (!error) this.#onTaken(bytes);
+      this.#untakenCount--;
+      if (error) return;
+      if (this.#untakenCount === 0) this.flush();
+      this.#onTaken(bytes);
     });
   }
 
