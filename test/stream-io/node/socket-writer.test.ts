@@ -35,15 +35,18 @@ describe('A writer of a socket', () => {
 
   it('A writer whose peer does not read fills buffers before it gives them to the socket', async () => {
     const { socket, written, take } = slowSocket();
-    let takenBytes = 0;
-    const writer = new SocketWriter(socket, (bytes) => (takenBytes += bytes));
+    const taken: number[] = [];
+    const writer = new SocketWriter(socket, (bytes) => taken.push(bytes));
     const line = 'a'.repeat(99);
     for (let event = 0; event < 1_000; event++) {
       writer.writeText(`${line}\n`);
       await turn();
     }
     expect(written.map(({ length }) => length)).toEqual([100, 64 * 1024]);
-    while (takenBytes < 100_000) take();
+    for (const bytes of [100, 64 * 1024, 100_000 - 100 - 64 * 1024]) {
+      take();
+      expect(taken.at(-1)).toBe(bytes);
+    }
     expect(Buffer.concat(written).toString()).toBe(`${line}\n`.repeat(1_000));
   });
 
