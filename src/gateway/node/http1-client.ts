@@ -32,6 +32,8 @@ export interface Http1Carrier {
   resume(): void;
 }
 
+const noBytes = new Uint8Array();
+
 /** What happens to the pieces of a request's body: they wait, they pass, or they are dropped. */
 type BodyState = 'held' | 'read' | 'dropped';
 
@@ -42,8 +44,12 @@ export class Http1Client implements ClientSide {
   readonly #events: ClientEvents;
   #framing: ResponseFraming | undefined;
   #body: BodyState = 'held';
-  /** Pieces of the body that came before the request was admitted. */
-  #early: Uint8Array[] = [];
+  /**
+   * The part of the body that came before the request was admitted. It is one buffer, because a
+   * client may send chunks of one byte, and an object for each takes a hundred times as much.
+   */
+  #early = noBytes;
+  #earlyBytes = 0;
   #isBodyComplete = false;
   #trailers: HeaderList | undefined;
   #hasSentContinue = false;
@@ -106,10 +112,10 @@ export class Http1Client implements ClientSide {
   readBody(): void {
     if (this.#body !== 'held') return;
     this.#body = 'read';
-    const early = this.#early;
-    this.#early = [];
+    const early = this.#early.subarray(0, this.#earlyBytes);
+    this.#early = noBytes;
     this.#carrier.resume();
-    for (const bytes of early) this.#events.onBody(bytes);
+    if (early.length > 0) this.#events.onBody(early);
     if (this.#isBodyComplete) this.#events.onBodyEnd(this.#trailers);
   }
 
@@ -123,7 +129,7 @@ export class Http1Client implements ClientSide {
 
   dropBody(): void {
     this.#body = 'dropped';
-    this.#early = [];
+    this.#early = noBytes;
     this.#carrier.resume();
   }
 
@@ -134,7 +140,7 @@ export class Http1Client implements ClientSide {
     if (this.#body === 'read') {
       this.#events.onBody(bytes);
     } else if (this.#body === 'held') {
-      this.#early.push(new Uint8Array(bytes));
+      this.#keepEarly(bytes);
       this.#carrier.pause();
     }
   }
@@ -161,7 +167,18 @@ export class Http1Client implements ClientSide {
   /** The last call. */
   onClosed(isComplete: boolean): void {
     this.#body = 'dropped';
-    this.#early = [];
+    this.#early = noBytes;
     this.#events.onClientClosed(isComplete);
+  }
+
+  #keepEarly(bytes: Uint8Array): void {
+    const neededBytes = this.#earlyBytes + bytes.length;
+    if (neededBytes > this.#early.length) {
+      const larger = new Uint8Array(2 * neededBytes);
+      larger.set(this.#early.subarray(0, this.#earlyBytes));
+      this.#early = larger;
+    }
+    this.#early.set(bytes, this.#earlyBytes);
+    this.#earlyBytes = neededBytes;
   }
 }
