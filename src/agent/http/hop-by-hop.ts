@@ -17,13 +17,12 @@ function isProtected(name: string): boolean {
 
 /** The fields of a message that go on to the next connection. */
 export function endToEndFields(headers: HeaderList): HeaderField[] {
-  const listed = listMembers(headers, 'connection');
-  return headers.filter(
-    ([name]) => !isConnectionField(name) && (listed.length === 0 || !isListed(name, listed)),
-  );
-}
-
-function isListed(name: string, listed: readonly string[]): boolean {
-  const lower = name.toLowerCase();
-  return listed.includes(lower) && !isProtected(lower);
+  const members = listMembers(headers, 'connection');
+  if (members.length === 0) return headers.filter(([name]) => !isConnectionField(name));
+  // A peer may list thousands of names, and send a thousand fields.
+  const listed = new Set(members);
+  return headers.filter(([name]) => {
+    const lower = name.toLowerCase();
+    return !isConnectionField(lower) && (!listed.has(lower) || isProtected(lower));
+  });
 }
