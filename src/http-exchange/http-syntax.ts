@@ -15,6 +15,16 @@ function isAll(bytes: Uint8Array, start: number, end: number, bit: number): bool
   return true;
 }
 
+/** Whether a character of the name of a field has this code. */
+export function isTokenCode(code: number): boolean {
+  return (kinds[code]! & tokenBit) !== 0;
+}
+
+/** Whether a character of the value of a field has this code. */
+export function isValueCode(code: number): boolean {
+  return (kinds[code]! & valueBit) !== 0;
+}
+
 /** A method or the name of a field: never empty. */
 export function isToken(bytes: Uint8Array, start: number, end: number): boolean {
   return end > start && isAll(bytes, start, end, tokenBit);

@@ -1,15 +1,6 @@
 import type { HeaderList } from '../http-exchange/http-exchange.ts';
+import { isTokenCode, isValueCode } from '../http-exchange/http-syntax.ts';
 import { Http1Error } from './http1-error.ts';
-
-/** What a character of a field may be a part of (RFC 9110, sections 5.5 and 5.6.2). */
-const kinds = new Uint8Array(256);
-const tokenBit = 1;
-const valueBit = 2;
-
-for (let code = 0; code < 256; code++) {
-  if (/[!#$%&'*+.^_`|~0-9A-Za-z-]/.test(String.fromCharCode(code))) kinds[code]! |= tokenBit;
-  if (code === 0x09 || (code >= 0x20 && code !== 0x7f)) kinds[code]! |= valueBit;
-}
 
 /**
  * Parses the fields of a head or the trailers (RFC 9112, section 5). It is strict: lines that two
@@ -40,21 +31,24 @@ export function fieldLines(fields: HeaderList): string {
 
 function parseField(text: string, start: number, end: number): readonly [string, string] {
   const colon = text.indexOf(':', start);
-  const hasName = colon > start && colon < end && isAll(text, start, colon, tokenBit);
+  const hasName = colon > start && colon < end && isAll(text, start, colon, isTokenCode);
   let valueStart = colon + 1;
   let valueEnd = end;
   while (valueStart < valueEnd && isSpace(text.charCodeAt(valueStart))) valueStart++;
   while (valueEnd > valueStart && isSpace(text.charCodeAt(valueEnd - 1))) valueEnd--;
-  if (!hasName || !isAll(text, valueStart, valueEnd, valueBit)) {
+  if (!hasName || !isAll(text, valueStart, valueEnd, isValueCode)) {
     throw new Http1Error('malformed', 'it has a header field that is not valid');
   }
   return [text.slice(start, colon), text.slice(valueStart, valueEnd)];
 }
 
-function isAll(text: string, start: number, end: number, bit: number): boolean {
-  for (let at = start; at < end; at++) {
-    if ((kinds[text.charCodeAt(at)]! & bit) === 0) return false;
-  }
+function isAll(
+  text: string,
+  start: number,
+  end: number,
+  isAllowed: (code: number) => boolean,
+): boolean {
+  for (let at = start; at < end; at++) if (!isAllowed(text.charCodeAt(at))) return false;
   return true;
 }
 

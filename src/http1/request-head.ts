@@ -43,7 +43,7 @@ export function parseRequestHead(text: string): Http1RequestHead {
   }
   const headers = lineEnd < 0 ? [] : parseFields(text.slice(lineEnd + 2));
   const isHttp10 = major === '1' && minor === '0';
-  const hosts = Array.from(fieldValues(headers, 'host'));
+  const hosts = fieldValues(headers, 'host');
   let problem = versionProblem(`${major}.${minor}`) ?? hostProblem(hosts.length, isHttp10);
   let framing: BodyFraming = { kind: 'none' };
   if (problem === undefined) {
@@ -53,9 +53,10 @@ export function parseRequestHead(text: string): Http1RequestHead {
   }
   return {
     ...{ method, target, headers, host: hosts[0], isHttp10, framing, problem },
-    keepsAlive: problem === undefined && !isHttp10 && !has(headers, 'connection', 'close'),
+    keepsAlive:
+      problem === undefined && !isHttp10 && !listMembers(headers, 'connection').includes('close'),
     isUpgrade: !isHttp10 && isUpgradeRequest({ headers }),
-    expectsContinue: !isHttp10 && has(headers, 'expect', '100-continue'),
+    expectsContinue: !isHttp10 && listMembers(headers, 'expect').includes('100-continue'),
   };
 }
 
@@ -72,7 +73,7 @@ function hostProblem(hosts: number, isHttp10: boolean): string | undefined {
 
 /** The framing of a request, or the reason why it is not clear (RFC 9112, section 6.1). */
 function framingOf(headers: HeaderList, isHttp10: boolean): BodyFraming | string {
-  const codings = Array.from(fieldValues(headers, 'transfer-encoding'));
+  const codings = fieldValues(headers, 'transfer-encoding');
   const [length, ...otherLengths] = fieldValues(headers, 'content-length');
   if (codings.length > 0) {
     if (isHttp10) return 'HTTP/1.0 has no Transfer-Encoding';
@@ -86,9 +87,4 @@ function framingOf(headers: HeaderList, isHttp10: boolean): BodyFraming | string
   }
   const bytes = Number(length);
   return bytes === 0 ? { kind: 'none' } : { kind: 'length', bytes };
-}
-
-function has(headers: HeaderList, name: string, member: string): boolean {
-  for (const found of listMembers(headers, name)) if (found === member) return true;
-  return false;
 }

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http';
-import type { HeaderList, HttpResponseHead } from '../http-exchange/http-exchange.ts';
+import type { HttpResponseHead } from '../http-exchange/http-exchange.ts';
+import { fieldValues } from '../http-exchange/upgrade.ts';
 import { fieldLines } from './header-fields.ts';
 
 /** The head of an informational response, or of a 101, as the bytes of HTTP/1.1. */
@@ -24,7 +25,10 @@ export function responseFraming(
   { method, isHttp10 }: { readonly method: string; readonly isHttp10: boolean },
 ): ResponseFraming {
   const hasBody = method !== 'HEAD' && status !== 204 && status !== 304;
-  return { hasBody, isChunked: hasBody && !isHttp10 && !hasField(headers, 'content-length') };
+  return {
+    hasBody,
+    isChunked: hasBody && !isHttp10 && fieldValues(headers, 'content-length').length === 0,
+  };
 }
 
 /**
@@ -37,7 +41,7 @@ export function responseText(
 ): string {
   let text = statusLine(status) + fieldLines(headers);
   // RFC 9110, section 6.6.1.
-  if (!hasField(headers, 'date')) text += `Date: ${new Date().toUTCString()}\r\n`;
+  if (fieldValues(headers, 'date').length === 0) text += `Date: ${new Date().toUTCString()}\r\n`;
   if (isChunked) text += 'Transfer-Encoding: chunked\r\n';
   if (!keepsAlive) text += 'Connection: close\r\n';
   return `${text}\r\n`;
@@ -45,11 +49,4 @@ export function responseText(
 
 function statusLine(status: number): string {
   return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
-}
-
-function hasField(headers: HeaderList, wanted: string): boolean {
-  for (const [name] of headers) {
-    if (name.length === wanted.length && name.toLowerCase() === wanted) return true;
-  }
-  return false;
 }

@@ -1,3 +1,4 @@
+import { GrowingBytes } from '../../base/growing-bytes.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { applyMask, randomMaskKey } from '../../websocket/mask.ts';
 import {
@@ -11,8 +12,6 @@ import {
 
 /** The longest message of a server, in bytes. Messages of kubelets have 32 KiB. */
 export const maxMessageBytes = 1024 * 1024;
-
-const noBytes = new Uint8Array();
 
 /** Receives what a server sends over a WebSocket. All bytes are its own copies. */
 export interface FrameSink {
@@ -34,12 +33,8 @@ export class ServerFrames {
   #filledBytes = 0;
   #opcode = 0;
   #isFinal = false;
-  /**
-   * The payloads so far of a message whose last frame has not come. They share one buffer, because a
-   * server may send frames of one byte, and an object for each takes a hundred times as much.
-   */
-  #message = noBytes;
-  #messageBytes = 0;
+  /** The payloads so far of a message whose last frame has not come. */
+  readonly #message = new GrowingBytes(maxMessageBytes);
   #messageOpcode: number | undefined;
   #isClosed = false;
 
@@ -100,7 +95,7 @@ export class ServerFrames {
       throw broken('the fragments of a message are out of order');
     }
     if (!continues) this.#messageOpcode = opcode;
-    if (this.#messageBytes + length > maxMessageBytes) {
+    if (this.#message.length + length > maxMessageBytes) {
       throw new TunnelError(
         'frame_too_large',
         `a message of the server has more than ${maxMessageBytes} bytes`,
@@ -119,31 +114,18 @@ export class ServerFrames {
         return this.#endConnection(payload);
       default:
     }
-    if (!this.#isFinal) return this.#keep(payload);
+    if (!this.#isFinal) return this.#message.append(payload);
     const message = this.#joined(payload);
     const isText = this.#messageOpcode === Opcode.text;
-    this.#message = noBytes;
-    this.#messageBytes = 0;
     this.#messageOpcode = undefined;
     this.#sink.onMessage(isText ? decodeText(message) : message);
   }
 
-  #keep(payload: Uint8Array<ArrayBuffer>): void {
-    const bytes = this.#messageBytes + payload.length;
-    if (bytes > this.#message.length) {
-      const larger = new Uint8Array(Math.min(maxMessageBytes, 2 * bytes));
-      larger.set(this.#message.subarray(0, this.#messageBytes));
-      this.#message = larger;
-    }
-    this.#message.set(payload, this.#messageBytes);
-    this.#messageBytes = bytes;
-  }
-
   /** The whole message. @param last the payload of its last frame */
   #joined(last: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-    if (this.#messageBytes === 0) return last;
-    this.#keep(last);
-    return this.#message.slice(0, this.#messageBytes);
+    if (this.#message.length === 0) return last;
+    this.#message.append(last);
+    return this.#message.take();
   }
 
   #endConnection(payload: Uint8Array): void {

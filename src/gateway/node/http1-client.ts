@@ -1,3 +1,4 @@
+import { GrowingBytes } from '../../base/growing-bytes.ts';
 import { fieldLines } from '../../http1/header-fields.ts';
 import type { Http1RequestHead } from '../../http1/request-head.ts';
 import {
@@ -11,6 +12,7 @@ import type {
   HttpExchange,
   HttpResponseHead,
 } from '../../http-exchange/http-exchange.ts';
+import { isNamed } from '../../http-exchange/upgrade.ts';
 import type { ClientEvents, ClientSide, RawConnection } from './client-side.ts';
 
 /** The connection of a request, as its client side uses it. */
@@ -32,8 +34,6 @@ export interface Http1Carrier {
   resume(): void;
 }
 
-const noBytes = new Uint8Array();
-
 /** What happens to the pieces of a request's body: they wait, they pass, or they are dropped. */
 type BodyState = 'held' | 'read' | 'dropped';
 
@@ -44,12 +44,8 @@ export class Http1Client implements ClientSide {
   readonly #events: ClientEvents;
   #framing: ResponseFraming | undefined;
   #body: BodyState = 'held';
-  /**
-   * The part of the body that came before the request was admitted. It is one buffer, because a
-   * client may send chunks of one byte, and an object for each takes a hundred times as much.
-   */
-  #early = noBytes;
-  #earlyBytes = 0;
+  /** The part of the body that came before the request was admitted. */
+  #early: GrowingBytes | undefined;
   #isBodyComplete = false;
   #trailers: HeaderList | undefined;
   #hasSentContinue = false;
@@ -68,7 +64,7 @@ export class Http1Client implements ClientSide {
       this.#hasSentContinue = true;
       this.#carrier.sendText(informationalText({ status, headers: [] }));
     } else if (status === 102 || status === 103) {
-      const links = headers.filter(([name]) => name.toLowerCase() === 'link');
+      const links = headers.filter(([name]) => isNamed(name, 'link'));
       this.#carrier.sendText(informationalText({ status, headers: links }));
     }
   }
@@ -112,10 +108,9 @@ export class Http1Client implements ClientSide {
   readBody(): void {
     if (this.#body !== 'held') return;
     this.#body = 'read';
-    const early = this.#early.subarray(0, this.#earlyBytes);
-    this.#early = noBytes;
+    const early = this.#early?.take();
     this.#carrier.resume();
-    if (early.length > 0) this.#events.onBody(early);
+    if (early !== undefined) this.#events.onBody(early);
     if (this.#isBodyComplete) this.#events.onBodyEnd(this.#trailers);
   }
 
@@ -129,7 +124,7 @@ export class Http1Client implements ClientSide {
 
   dropBody(): void {
     this.#body = 'dropped';
-    this.#early = noBytes;
+    this.#early = undefined;
     this.#carrier.resume();
   }
 
@@ -140,7 +135,8 @@ export class Http1Client implements ClientSide {
     if (this.#body === 'read') {
       this.#events.onBody(bytes);
     } else if (this.#body === 'held') {
-      this.#keepEarly(bytes);
+      this.#early ??= new GrowingBytes();
+      this.#early.append(bytes);
       this.#carrier.pause();
     }
   }
@@ -167,18 +163,7 @@ export class Http1Client implements ClientSide {
   /** The last call. */
   onClosed(isComplete: boolean): void {
     this.#body = 'dropped';
-    this.#early = noBytes;
+    this.#early = undefined;
     this.#events.onClientClosed(isComplete);
-  }
-
-  #keepEarly(bytes: Uint8Array): void {
-    const neededBytes = this.#earlyBytes + bytes.length;
-    if (neededBytes > this.#early.length) {
-      const larger = new Uint8Array(2 * neededBytes);
-      larger.set(this.#early.subarray(0, this.#earlyBytes));
-      this.#early = larger;
-    }
-    this.#early.set(bytes, this.#earlyBytes);
-    this.#earlyBytes = neededBytes;
   }
 }

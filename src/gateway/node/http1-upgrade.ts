@@ -1,5 +1,6 @@
 import type { Http1RequestHead } from '../../http1/request-head.ts';
 import type { HeaderList } from '../../http-exchange/http-exchange.ts';
+import { fieldValues, isNamed } from '../../http-exchange/upgrade.ts';
 
 /** Protocols that a client may ask for by `Upgrade`, in lower case. */
 const protocols: ReadonlySet<string> = new Set(['websocket', 'spdy/3.1']);
@@ -20,11 +21,11 @@ export function readUpgrade({
   problem,
 }: Http1RequestHead): RequestedUpgrade {
   if (!isUpgrade) return { isUpgrade, headers, problem };
-  const isField = ([name]: HeaderList[number]): boolean => name.toLowerCase() === 'upgrade';
-  const protocol = headers.find(isField)![1].toLowerCase();
+  const protocol = fieldValues(headers, 'upgrade')[0]!.toLowerCase();
   // A server may ignore an upgrade, and `curl --http2` offers h2c.
   if (protocol === 'h2c') {
-    return { isUpgrade: false, headers: headers.filter((field) => !isField(field)), problem };
+    const others = headers.filter(([name]) => !isNamed(name, 'upgrade'));
+    return { isUpgrade: false, headers: others, problem };
   }
   return { isUpgrade, headers, problem: problem ?? problemOf(protocol, framing.kind !== 'none') };
 }
