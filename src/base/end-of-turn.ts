@@ -37,10 +37,12 @@ function plan(): void {
 
 /** A task that is added while tasks of its kind run waits for the end of the next turn. */
 function runDue(): void {
-  isPlanned = false;
   [due, running] = [running, due];
   for (const task of running) task.endTurn();
   running.length = 0;
+  // Not before, because the senders that those tasks add run now and need no turn of their own.
+  isPlanned = false;
+  if (due.length > 0) plan();
   [dueSenders, runningSenders] = [runningSenders, dueSenders];
   for (const task of runningSenders) task.endTurn();
   runningSenders.length = 0;

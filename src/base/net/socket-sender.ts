@@ -78,11 +78,7 @@ export class SocketSender implements OutputOwner, TurnTask {
 
   /** @param more the turn brings more, so that an incomplete TLS record may wait for it */
   flush(more = false): void {
-    const takenBytes = this.output.flush(more);
-    if (takenBytes > 0) {
-      this.#turnBytes += takenBytes;
-      this.planTurn();
-    }
+    this.#turnBytes += this.output.flush(more);
   }
 
   /** The socket is closed: frees all memory. */
@@ -91,10 +87,12 @@ export class SocketSender implements OutputOwner, TurnTask {
   }
 
   endTurn(): void {
-    this.#isTurnPlanned = false;
     this.#turnBytes = 0;
     this.#pullIfWanted();
+    // Not before, because what was pulled is sent here and needs no turn of its own.
+    this.#isTurnPlanned = false;
     this.flush();
+    this.#planIfWanted();
     this.output.rest();
     this.#owner.onFlushed?.();
   }
@@ -103,6 +101,7 @@ export class SocketSender implements OutputOwner, TurnTask {
     this.flush(this.#wantsPull);
     this.#pullIfWanted();
     this.flush();
+    this.#planIfWanted();
     if (!this.hasQueued) this.#owner.onDrained();
     if (!this.#isTurnPlanned) this.output.rest();
     this.#owner.onFlushed?.();
@@ -110,6 +109,12 @@ export class SocketSender implements OutputOwner, TurnTask {
 
   #pullIfWanted(): void {
     if (this.#wantsPull && this.room > 0) this.#pull();
+  }
+
+  /** The owner has more, and there is room for it now or in the next turn. */
+  #planIfWanted(): void {
+    if (!this.#wantsPull || !this.#owner.canPull) return;
+    if (this.room > 0 || this.#turnBytes > 0) this.planTurn();
   }
 
   #pull(): void {
