@@ -6,7 +6,8 @@ import type { PeerSettings } from './peer-settings.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { SendScheduler } from './send-scheduler.ts';
 import { SentLedger } from './sent-ledger.ts';
-import type { Http2ServerStream, StreamConnection } from './server-stream.ts';
+import type { Http2ServerStream } from './server-stream.ts';
+import type { StreamConnection } from './stream-connection.ts';
 import type { StreamTable } from './stream-table.ts';
 
 export interface StreamSenderOptions {
@@ -22,8 +23,10 @@ export interface StreamSenderOptions {
 }
 
 /** What the streams of a connection send, and how they end. */
-export class StreamSender implements StreamConnection {
+export class StreamSender implements StreamConnection<Http2ServerStream> {
   readonly output: Http2Output;
+  /** Bytes that wait in the queues of the streams. */
+  unsentBytes = 0;
   readonly #options: StreamSenderOptions;
   readonly #scheduler: SendScheduler;
   readonly #ledger = new SentLedger();
@@ -87,17 +90,21 @@ export class StreamSender implements StreamConnection {
     control.headers(stream.id, block, isEnd, settings.maxFrameBytes);
   }
 
+  sendNow(stream: Http2ServerStream, bytes: Uint8Array): number {
+    return this.#scheduler.sendNow(stream, bytes);
+  }
+
   streamReady(stream: Http2ServerStream): void {
     this.#scheduler.ready(stream);
   }
 
   streamFinished(stream: Http2ServerStream): void {
     // The client's half is not needed any more (RFC 9113, section 8.1).
-    if (!stream.isRemoteEnded) this.writeReset(stream.id, 'NO_ERROR');
+    if (!stream.isRemoteEnded && !stream.keepsReading) this.writeReset(stream.id, 'NO_ERROR');
     this.track(stream, 0, 0);
   }
 
-  streamSent(stream: Http2ServerStream): void {
+  streamClosed(stream: Http2ServerStream): void {
     this.remove(stream);
     stream.closed();
   }
@@ -115,6 +122,10 @@ export class StreamSender implements StreamConnection {
 
   heldChanged(bytes: number): void {
     this.#options.window.heldChanged(bytes);
+  }
+
+  unsentChanged(bytes: number): void {
+    this.unsentBytes += bytes;
   }
 
   track(stream: Http2ServerStream, bytes: number, pieces: number): void {

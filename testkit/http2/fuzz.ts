@@ -1,6 +1,7 @@
 import { Http2Error } from '../../src/http2/http2-error.ts';
 import { defaultHttp2Limits } from '../../src/http2/http2-limits.ts';
-import type { Http2ServerStream, Http2StreamHandler } from '../../src/http2/server-stream.ts';
+import type { Http2ServerStream } from '../../src/http2/server-stream.ts';
+import type { Http2StreamHandler } from '../../src/http2/stream-handler.ts';
 import { Random } from '../chaos/random.ts';
 import { frameTypes } from './frames.ts';
 import { mutate, validConversation } from './fuzz-frames.ts';
