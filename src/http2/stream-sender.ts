@@ -10,6 +10,9 @@ import type { Http2ServerStream } from './server-stream.ts';
 import type { StreamConnection } from './stream-connection.ts';
 import type { StreamTable } from './stream-table.ts';
 
+/** A change of the dynamic table's size to 0 bytes. It stays valid for every later size. */
+const clearTable = Uint8Array.of(0x20);
+
 export interface StreamSenderOptions {
   readonly output: Http2Output;
   readonly control: ControlWriter;
@@ -27,6 +30,8 @@ export class StreamSender implements StreamConnection<Http2ServerStream> {
   readonly output: Http2Output;
   /** Bytes that wait in the queues of the streams. */
   unsentBytes = 0;
+  /** The client knows that we do not use the dynamic table of HPACK. */
+  #hasClearedTable = false;
   readonly #options: StreamSenderOptions;
   readonly #scheduler: SendScheduler;
   readonly #ledger = new SentLedger();
@@ -87,7 +92,12 @@ export class StreamSender implements StreamConnection<Http2ServerStream> {
 
   writeHeaders(stream: Http2ServerStream, block: Uint8Array, isEnd: boolean): void {
     const { control, settings } = this.#options;
-    control.headers(stream.id, block, isEnd, settings.maxFrameBytes);
+    let toSend = block;
+    if (settings.isTableReduced && !this.#hasClearedTable) {
+      this.#hasClearedTable = true;
+      toSend = Buffer.concat([clearTable, block]);
+    }
+    control.headers(stream.id, toSend, isEnd, settings.maxFrameBytes);
   }
 
   sendNow(stream: Http2ServerStream, bytes: Uint8Array): number {

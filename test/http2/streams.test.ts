@@ -203,6 +203,22 @@ describe('The answer of an HTTP/2 server', () => {
     expect(scripted.requests[0]).toMatchObject({ isClosed: true, isComplete: true });
   });
 
+  it('A client with a small HPACK table learns once that the server does not use it', () => {
+    const scripted = ready();
+    const answerTo = (stream: number): string => {
+      opened(scripted, { stream, isEnd: true }).stream.answer(okHead);
+      return scripted.read().at(-1)!.payload.toString('hex');
+    };
+    expect(answerTo(1)).toBe('88');
+    scripted.push(settings([[settingIds.headerTableSize, 4096]]));
+    expect(answerTo(3)).toBe('88');
+    scripted.push(settings([[settingIds.headerTableSize, 100]]));
+    scripted.push(settings([[settingIds.headerTableSize, 8192]]));
+    expect(answerTo(5)).toBe('2088');
+    scripted.push(settings([[settingIds.headerTableSize, 0]]));
+    expect(answerTo(7)).toBe('88');
+  });
+
   it('An answer is complete when its last byte has left the process', () => {
     const scripted = ready();
     const request = opened(scripted, { isEnd: true });
