@@ -167,21 +167,15 @@ describe('A connection of HTTP/2', () => {
   });
 
   it('A client that resets its request before it is admitted ends it', async () => {
-    const { promise } = Promise.withResolvers<never>();
-    let signal: AbortSignal | undefined;
-    world = await serveTlsGateway({
-      core: {
-        authenticator: {
-          authenticate: (_request, given) => {
-            signal = given;
-            return promise;
-          },
-        },
-      },
-    });
+    let isAsked = false;
+    const authenticate = (): Promise<never> => {
+      isAsked = true;
+      return new Promise(() => {});
+    };
+    world = await serveTlsGateway({ core: { authenticator: { authenticate } } });
     const client = await FrameClient.open();
     client.send(get(1));
-    await until(() => signal !== undefined);
+    await until(() => isAsked);
     client.send(reset(1));
     await until(() => world.audited.length === 1);
     expect(world.audited[0]).toMatchObject({ isComplete: false });
@@ -195,7 +189,9 @@ describe('A connection of HTTP/2', () => {
     client.send(get(1), get(3));
     await until(() => world.exchanges.live.size === 2);
     client.socket.destroy();
-    await until(() => world.exchanges.live.size === 0);
+    await until(() => world.audited.length === 2);
+    expect(world.audited.map(({ isComplete }) => isComplete)).toEqual([false, false]);
+    expect(world.exchanges.live.size).toBe(0);
   });
 
   it('A client that breaks a rule reads GOAWAY before the connection ends', async () => {
