@@ -127,6 +127,18 @@ describe('An answer over HTTP/2', () => {
     }
   });
 
+  it('Trailers that wait for the client do not change with the answers of others', () => {
+    const tested = new TestedClient();
+    tested.scripted.push(settings([[settingIds.initialWindowSize, 0]]));
+    tested.read();
+    tested.client.begin(ok());
+    tested.client.write(Buffer.from('abc'));
+    tested.client.end([['X-Sum', '7']]);
+    new TestedClient().client.inform({ status: 103, headers: [['Link', '</a>']] });
+    tested.scripted.push(windowUpdate(1, 100));
+    expect(tested.read().at(-1)).toEqual({ flags: 0x5, fields: [['x-sum', '7']] });
+  });
+
   it('Informational heads have all their fields', () => {
     const tested = new TestedClient();
     tested.client.inform({
@@ -221,6 +233,8 @@ describe('The body of a request over HTTP/2', () => {
     const tested = new TestedClient({ hasBody: true, windowBytes: 100 });
     tested.scripted.push(data(1, Buffer.alloc(30)));
     tested.client.dropBody();
+    tested.scripted.push(data(1, Buffer.alloc(30)));
+    expect(tested.read()).toEqual([[frameTypes.windowUpdate, 0, 4]]);
     tested.scripted.push(data(1, Buffer.alloc(30), endStream));
     tested.client.readBody();
     expect(tested.events).toEqual([]);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
+import { connect as connectTcp } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
@@ -17,6 +18,7 @@ import {
 } from '../../testkit/http2/frames.ts';
 import { indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
 import { serveTlsGateway, type ServedGateway } from './served-gateway.ts';
+import { knowsGoodToken } from './test-gateway.ts';
 
 const { ack, endStream } = frameFlags;
 const headTimeoutMs = 32_000;
@@ -241,6 +243,46 @@ describe('A connection of HTTP/2', () => {
     await client.untilClosed();
     expect(idle.isClosed).toBe(false);
     idle.socket.destroy();
+  });
+});
+
+describe('A stranger with a connection of HTTP/2', () => {
+  const getWith = (stream: number, token: string): Buffer =>
+    headers(stream, head('GET', plainField('authorization', `Bearer ${token}`)), endStream);
+
+  it('A stranger that reads its refusals keeps its connection', async () => {
+    const clock = new VirtualClock();
+    world = await serveTlsGateway({ clock, core: { clock, authenticator: knowsGoodToken } });
+    const client = await FrameClient.open();
+    client.send(getWith(1, 'bad'));
+    await client.untilEnd(1);
+    await until(() => world.audited.length === 1);
+    expect(world.audited[0]).toMatchObject({ code: 401 });
+    await clock.advance(60_000);
+    client.send(getWith(3, 'good'));
+    await client.untilEnd(3);
+    client.socket.destroy();
+  });
+
+  it('A connection whose request is being answered is not closed for one that waits', async () => {
+    const asked = Promise.withResolvers<void>();
+    const authenticate = (): Promise<never> => {
+      asked.resolve();
+      return new Promise(() => {});
+    };
+    world = await serveTlsGateway({
+      core: { authenticator: { authenticate } },
+      limits: { maxUnauthenticated: 1, maxUnauthenticatedPerAddress: 1 },
+    });
+    const busy = await FrameClient.open();
+    busy.send(get(1));
+    await asked.promise;
+    const { host, port } = world.gateway.address;
+    const waiting = connectTcp({ host, port });
+    waiting.on('error', () => {});
+    await once(waiting, 'close');
+    expect(busy.isClosed).toBe(false);
+    busy.socket.destroy();
   });
 });
 

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeHeaders } from '../../src/http2/hpack-encoder.ts';
+import type { Http2ServerStream } from '../../src/http2/server-stream.ts';
 import {
   clientPreface,
   data,
@@ -306,22 +307,40 @@ describe('The answer of an HTTP/2 server', () => {
   });
 
   it('Copied bytes do not overtake a stream that waits for its turn', () => {
-    const scripted = ready();
+    const streams: Http2ServerStream[] = [];
+    const scripted = ready({
+      onRequest: (stream) => {
+        streams.push(stream);
+        stream.respond(okHead);
+        const onData = (bytes: Uint8Array): void => stream.sendCopy(bytes);
+        return { onData, onEnd: () => {}, onSent: () => {}, onClose: () => {} };
+      },
+    });
     scripted.push(settings([[settingIds.initialWindowSize, 100_000]]));
-    scripted.read();
-    const first = opened(scripted, { isEnd: true }).stream;
-    const second = opened(scripted, { isEnd: true, stream: 3 }).stream;
-    for (const stream of [first, second]) stream.respond(okHead);
+    scripted.push(headers(1, get()), headers(3, get()));
     // More than the window of the connection.
-    first.sendCopy(Buffer.alloc(70_000));
-    second.sendCopy(Buffer.from('late'));
+    streams[0]!.sendCopy(Buffer.alloc(70_000));
     scripted.read();
-    scripted.push(windowUpdate(0, 100_000));
-    const streams = scripted.read().map(({ stream, payload }) => [stream, payload.length]);
-    expect(streams).toEqual([
+    scripted.push(windowUpdate(0, 100_000), data(3, Buffer.from('late')));
+    expect(scripted.read().map(({ stream, payload }) => [stream, payload.length])).toEqual([
       [1, 70_000 - 65_535],
       [3, 4],
     ]);
+  });
+
+  it('Copied bytes wait in their queue while the output is full', () => {
+    const scripted = ready();
+    const mib = 1024 * 1024;
+    scripted.push(settings([[settingIds.initialWindowSize, mib]]), windowUpdate(0, mib));
+    scripted.read();
+    const { stream } = opened(scripted, { isEnd: true });
+    stream.respond(okHead);
+    stream.sendCopy(Buffer.alloc(mib));
+    expect(scripted.unreadBytes).toBeGreaterThan(200 * 1024);
+    expect(scripted.unreadBytes).toBeLessThan(300 * 1024);
+    expect(stream.queuedBytes).toBe(mib);
+    scripted.read();
+    expect(stream.queuedBytes).toBe(0);
   });
 
   it('A client receives borrowed bytes in order within its windows, whatever the windows are', () => {
