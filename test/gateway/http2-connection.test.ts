@@ -119,6 +119,7 @@ describe('A connection of HTTP/2', () => {
       request.on('end', () => response.end(String(bytes)));
     };
     const session = connectHttp2(world.gateway.url, { rejectUnauthorized: false });
+    session.on('error', () => {});
     const post = (fields = {}) =>
       session.request({ ':method': 'POST', ':path': '/c1/a', ...fields });
     const stalled = [1, 2, 3].map((n) => post({ 'x-stall': String(n) }));
@@ -307,6 +308,7 @@ describe('The drain of connections of HTTP/2', () => {
     const finish = Promise.withResolvers<() => void>();
     world.answer = (_request, response) => finish.resolve(() => response.end('whole'));
     const session = connectHttp2(world.gateway.url, { rejectUnauthorized: false });
+    session.on('error', () => {});
     const stream = session.request({ ':path': '/c1/a' });
     const end = await finish.promise;
     const drained = world.gateway.drain(new AbortController().signal);
