@@ -52,7 +52,7 @@ export class Http2ServerStream implements SentListener {
     return this.#queue.bytes + this.#outputBytes;
   }
 
-  /** How many `send`s these bytes belong to. */
+  /** How many pieces these bytes are. */
   get queuedPieces(): number {
     return this.#queue.pieces + this.#outputPieces;
   }
@@ -96,10 +96,9 @@ export class Http2ServerStream implements SentListener {
   sendCopy(bytes: Uint8Array): void {
     if (this.#isOver || this.#isEnding || bytes.length === 0) return;
     const sentBytes = this.#queue.bytes > 0 ? 0 : this.#connection.sendNow(this, bytes);
-    const leftBytes = bytes.length - sentBytes;
-    if (leftBytes === 0) return;
+    if (sentBytes === bytes.length) return;
     this.#queue.pushCopy(sentBytes === 0 ? bytes : bytes.subarray(sentBytes));
-    this.#connection.unsentChanged(leftBytes);
+    this.#connection.unsentChanged(bytes.length - sentBytes);
     this.#connection.streamReady(this);
   }
 
@@ -113,7 +112,6 @@ export class Http2ServerStream implements SentListener {
     if (this.#isOver || this.#isEnding) return;
     this.#isEnding = true;
     this.keepsReading = keepsReading;
-    // The end of the queue is followed by the end of the stream.
     if (this.#queue.bytes > 0) this.#trailers = trailers;
     else this.#finish(trailers);
   }
@@ -242,8 +240,7 @@ export class Http2ServerStream implements SentListener {
     if (this.#queue.bytes > 0) this.#connection.unsentChanged(-this.#queue.bytes);
     this.#queue.clear();
     this.#outputBytes = this.#outputPieces = 0;
-    const heldBytes = this.#receiver.takeHeld();
-    if (heldBytes > 0) this.#connection.heldChanged(-heldBytes);
+    this.#releaseHeld();
   }
 
   /** The last event. */
@@ -285,7 +282,14 @@ export class Http2ServerStream implements SentListener {
 
   #finished(): void {
     this.#isOver = true;
+    if (!this.keepsReading) this.#releaseHeld();
     this.#connection.streamFinished(this);
+  }
+
+  /** Nobody takes the bytes that have arrived. */
+  #releaseHeld(): void {
+    const heldBytes = this.#receiver.takeHeld();
+    if (heldBytes > 0) this.#connection.heldChanged(-heldBytes);
   }
 
   #consume(bytes: number): void {

@@ -454,6 +454,23 @@ describe('The limits of an HTTP/2 connection on its streams', () => {
     expect(scripted.requests).toHaveLength(3);
   });
 
+  it('Bodies of requests that were answered without being read hold nothing up', () => {
+    const bodyBytes = 10_000;
+    const scripted = ready({ limits: { windowBytes: 16_384, maxHeldBytes: 2 * bodyBytes } });
+    let windowBytes = 65_535 + 1;
+    for (let stream = 1; stream < 100; stream += 2) {
+      const request = opened(scripted, { stream });
+      request.stream.pause();
+      windowBytes -= bodyBytes;
+      expect(windowBytes).toBeGreaterThan(0);
+      scripted.push(data(stream, Buffer.alloc(bodyBytes)));
+      request.stream.answer(okHead);
+      for (const { type, stream: of, payload } of scripted.read()) {
+        if (type === frameTypes.windowUpdate && of === 0) windowBytes += payload.readUInt32BE();
+      }
+    }
+  });
+
   it('A drain need not wait for a client that does not answer', () => {
     const scripted = ready();
     const request = opened(scripted, { isEnd: true });
