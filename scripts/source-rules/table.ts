@@ -102,6 +102,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/access/node',
       'src/http-exchange',
       'src/http1',
+      'src/http2',
       'src/gateway',
       'src/kube/client',
       'src/kube/controllers',

@@ -1,7 +1,7 @@
 import { TunnelError } from '../tunnel/errors.ts';
 import type { HeaderList, HttpRequestHead, HttpResponseHead } from './http-exchange.ts';
 import { exchangeLimits } from './exchange-limits.ts';
-import { isFieldValue, isOriginForm, isToken } from './http-syntax.ts';
+import { isFieldValue, isOriginForm, isToken } from '../base/http-syntax.ts';
 
 // A head is a table of lengths, and behind it all texts in the same order. So one call decodes all
 // texts. Numbers are big-endian.

@@ -1,5 +1,5 @@
 import type { HeaderList } from '../http-exchange/http-exchange.ts';
-import { isTokenCode, isValueCode } from '../http-exchange/http-syntax.ts';
+import { isTokenCode, isValueCode } from '../base/http-syntax.ts';
 import { Http1Error } from './http1-error.ts';
 
 /**

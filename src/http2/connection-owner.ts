@@ -1,14 +1,17 @@
 import type { Http2Error } from './http2-error.ts';
-import type { Http2ServerStream, Http2StreamHandler } from './server-stream.ts';
+import type { RequestHead } from './request-head.ts';
+import type { Http2ServerStream } from './server-stream.ts';
+import type { Http2StreamHandler } from './stream-handler.ts';
 
 /** The server that a connection belongs to. */
 export interface Http2ConnectionOwner {
   /**
-   * A request has arrived. The stream can be used at once.
+   * A request has arrived. The stream can be used at once. It does not keep the head, because a
+   * request may last for hours.
    *
    * @returns undefined when the owner has answered it completely
    */
-  onRequest(stream: Http2ServerStream): Http2StreamHandler | undefined;
+  onRequest(stream: Http2ServerStream, head: RequestHead): Http2StreamHandler | undefined;
   /** The client has sent its first SETTINGS. */
   onReady(): void;
   /** Bytes have left the process while more are queued. */

@@ -21,14 +21,15 @@ export class ControlWriter {
     this.#output = output;
   }
 
-  settings(limits: Http2Limits): void {
-    const settings: readonly (readonly [number, number])[] = [
+  settings(limits: Http2Limits, allowsExtendedConnect: boolean): void {
+    const settings: (readonly [number, number])[] = [
       [Setting.headerTableSize, limits.maxHeaderTableBytes],
       [Setting.maxConcurrentStreams, limits.maxStreams],
       [Setting.initialWindowSize, limits.windowBytes],
       [Setting.maxFrameSize, limits.maxFrameBytes],
       [Setting.maxHeaderListSize, limits.maxHeaderListBytes],
     ];
+    if (allowsExtendedConnect) settings.push([Setting.enableConnectProtocol, 1]);
     const payload = new Uint8Array(6 * settings.length);
     settings.forEach(([setting, value], index) => {
       payload[6 * index + 1] = setting;

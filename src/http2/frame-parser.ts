@@ -51,6 +51,12 @@ export class FrameParser {
     this.#maxFrameBytes = maxFrameBytes;
   }
 
+  /** A part of a frame has arrived, and it is not known to be DATA. */
+  get isInFrame(): boolean {
+    if (this.#headerBytes === frameHeaderBytes) return this.#type !== FrameType.data;
+    return this.#headerBytes > 0;
+  }
+
   /** @throws Http2Error the connection cannot continue */
   push(bytes: Uint8Array): void {
     let at = this.#prefaceBytes < clientPreface.length ? this.#readPreface(bytes) : 0;

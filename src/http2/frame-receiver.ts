@@ -56,6 +56,11 @@ export class FrameReceiver implements FrameHandler {
     this.#controls = controls;
   }
 
+  /** A frame or a header block is incomplete, except for DATA. */
+  get isInHead(): boolean {
+    return this.#blocks.isOpen || this.#parser.isInFrame;
+  }
+
   /** @throws Http2Error of the connection */
   push(bytes: Uint8Array): void {
     this.#parser.push(bytes);

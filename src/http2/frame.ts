@@ -29,6 +29,7 @@ export const Setting = {
   initialWindowSize: 0x4,
   maxFrameSize: 0x5,
   maxHeaderListSize: 0x6,
+  enableConnectProtocol: 0x8,
 } as const;
 
 export const frameHeaderBytes = 9;

@@ -5,6 +5,11 @@
 export interface Http2Limits {
   /** Open streams (SETTINGS_MAX_CONCURRENT_STREAMS). More are refused with REFUSED_STREAM. */
   readonly maxStreams: number;
+  /**
+   * Streams of the connection's whole life that were refused, because it had `maxStreams` or a head
+   * had more than `maxHeaderListBytes`.
+   */
+  readonly maxRefusedStreams: number;
   /** Receive window of one stream, in bytes (SETTINGS_INITIAL_WINDOW_SIZE). */
   readonly windowBytes: number;
   /**
@@ -36,12 +41,18 @@ export interface Http2Limits {
    */
   readonly controlBurst: number;
   readonly controlsPerSecond: number;
+  /**
+   * Bytes of answers that wait for the client's windows. Beyond it, new streams are refused with
+   * REFUSED_STREAM.
+   */
+  readonly maxUnsentBytes: number;
   /** Answers that the client does not read: bytes of output that have not left the process. */
   readonly maxQueuedBytes: number;
 }
 
 export const defaultHttp2Limits: Http2Limits = {
   maxStreams: 4096,
+  maxRefusedStreams: Infinity,
   windowBytes: 1024 * 1024,
   maxHeldBytes: 64 * 1024 * 1024,
   maxFrameBytes: 16 * 1024,
@@ -53,5 +64,7 @@ export const defaultHttp2Limits: Http2Limits = {
   resetsPerSecond: 2_000,
   controlBurst: 10_000,
   controlsPerSecond: 1_000,
+  // The senders of calls have limits of their own.
+  maxUnsentBytes: Infinity,
   maxQueuedBytes: 1024 * 1024,
 };

@@ -8,12 +8,18 @@ import {
 import { Http2Error } from './http2-error.ts';
 
 const settingBytes = 6;
+const defaultHeaderTableBytes = 4096;
 const largestMaxFrameBytes = 0xff_ffff;
 
 /** The settings of the client that we use. The others bind nothing that we send. */
 export class PeerSettings {
   initialWindowBytes = defaultWindowBytes;
   maxFrameBytes = defaultMaxFrameBytes;
+  /**
+   * The client has a smaller HPACK table than by default, and the next header block must say that it
+   * is used no more (RFC 7541, section 4.2).
+   */
+  isTableReduced = false;
 
   /** @throws Http2Error a value is not allowed (RFC 9113, section 6.5.2) */
   read(payload: Uint8Array): void {
@@ -27,6 +33,9 @@ export class PeerSettings {
 
   #apply(setting: number, value: number): void {
     switch (setting) {
+      case Setting.headerTableSize:
+        this.isTableReduced ||= value < defaultHeaderTableBytes;
+        return;
       case Setting.enablePush:
         if (value > 1) throw invalid('ENABLE_PUSH', value);
         return;

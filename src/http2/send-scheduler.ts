@@ -26,6 +26,23 @@ export class SendScheduler {
     this.#output.wake();
   }
 
+  /**
+   * Copies borrowed bytes of a stream without a queue into the output, unless other streams wait.
+   * Returns how many were copied.
+   */
+  sendNow(stream: Http2ServerStream, bytes: Uint8Array): number {
+    let at = 0;
+    while (at < bytes.length && this.#first === undefined && this.#output.room > 0) {
+      const windowBytes = Math.min(this.#windowBytes, stream.sendWindowBytes);
+      const count = Math.min(windowBytes, this.#settings.maxFrameBytes, bytes.length - at);
+      if (count <= 0) break;
+      stream.writeBorrowed(bytes, at, count);
+      this.#windowBytes -= count;
+      at += count;
+    }
+    return at;
+  }
+
   /** The client raises the window of the connection. Returns false when it exceeds 2^31 - 1. */
   addWindow(bytes: number): boolean {
     this.#windowBytes += bytes;

@@ -1,17 +1,19 @@
 import type { Clock } from '../base/clock.ts';
+import { ConnectionDrain } from './connection-drain.ts';
 import type { Http2ConnectionOwner } from './connection-owner.ts';
 import { ConnectionWindow } from './connection-window.ts';
 import { ControlWriter } from './control-writer.ts';
-import { max31Bits } from './frame.ts';
 import { type FrameEvents, FrameReceiver, type ReceivedHeaders } from './frame-receiver.ts';
+import type { HeaderField } from './hpack-static-table.ts';
 import { Http2Error, type Http2ErrorCode } from './http2-error.ts';
 import type { Http2Limits } from './http2-limits.ts';
 import type { Http2Output } from './http2-output.ts';
 import { PeerSettings } from './peer-settings.ts';
 import { RateLimit } from './rate-limit.ts';
-import { areTrailers, parseRequestHead, type RequestHead } from './request-head.ts';
-import { Http2ServerStream } from './server-stream.ts';
+import { areTrailers } from './request-head.ts';
 import { RoundTrips } from './round-trips.ts';
+import type { Http2ServerStream } from './server-stream.ts';
+import { StreamAcceptor } from './stream-acceptor.ts';
 import { StreamSender } from './stream-sender.ts';
 import { StreamTable } from './stream-table.ts';
 
@@ -19,8 +21,12 @@ export interface Http2ServerConnectionOptions {
   readonly owner: Http2ConnectionOwner;
   readonly output: Http2Output;
   readonly limits: Http2Limits;
+  /** Announces extended CONNECT (RFC 8441; default false). */
+  readonly allowsExtendedConnect?: boolean;
   readonly clock: Clock;
 }
+
+const noFields: readonly HeaderField[] = [];
 
 const roundTripPing = Buffer.from('received', 'latin1');
 
@@ -48,12 +54,13 @@ export class Http2ServerConnection implements FrameEvents {
   });
   #state: 'open' | 'failed' | 'destroyed' = 'open';
   #isReady = false;
-  #drain: 'no' | 'announced' | 'final' = 'no';
+  readonly #drain: ConnectionDrain;
+  readonly #acceptor: StreamAcceptor;
   /** The stream of the DATA frame that is being delivered. */
   #dataStream: Http2ServerStream | undefined;
 
   constructor(options: Http2ServerConnectionOptions) {
-    const { owner, output, limits, clock } = options;
+    const { owner, output, limits, allowsExtendedConnect = false, clock } = options;
     this.#owner = owner;
     this.#output = output;
     this.#limits = limits;
@@ -70,15 +77,28 @@ export class Http2ServerConnection implements FrameEvents {
       window: this.#window,
       controls: this.#controls,
       streams: this.#streams,
-      onRemoved: () => this.#checkDrained(),
+      onRemoved: () => this.#drain.check(),
     });
-    this.#control.settings(limits);
+    this.#acceptor = new StreamAcceptor({
+      ...{ owner, limits, allowsExtendedConnect },
+      settings: this.#settings,
+      sender: this.#sender,
+      streams: this.#streams,
+      resets: this.#resets,
+    });
+    this.#drain = new ConnectionDrain({
+      control: this.#control,
+      roundTrips: this.#roundTrips,
+      streams: this.#streams,
+      onEnded: () => owner.onStreamsEnded(),
+    });
+    this.#control.settings(limits, allowsExtendedConnect);
     this.#control.connectionWindow(this.#window.sizeBytes);
   }
 
-  /** Open streams. */
-  get streamCount(): number {
-    return this.#streams.size;
+  /** The client has sent a part of a head. */
+  get isInHead(): boolean {
+    return this.#receiver.isInHead;
   }
 
   /** Takes bytes of the client. Borrowed: valid until this returns. Never throws an Http2Error. */
@@ -111,15 +131,16 @@ export class Http2ServerConnection implements FrameEvents {
   }
 
   /**
-   * Takes no new streams, and loses none: the first GOAWAY names no stream, and after the answer to
-   * a PING the second GOAWAY names the last accepted stream (RFC 9113, section 6.8). Open streams
-   * continue. Idempotent.
+   * Takes no new streams, and loses none (see `ConnectionDrain`). Open streams continue.
+   * Idempotent.
    */
   shutdown(): void {
-    if (this.#drain !== 'no' || this.#state !== 'open') return;
-    this.#drain = 'announced';
-    this.#control.goAway(max31Bits, 'NO_ERROR', 'draining');
-    this.#roundTrips.add(() => this.#endDrain());
+    if (this.#state === 'open') this.#drain.begin();
+  }
+
+  /** Waits no longer for the client's answer to `shutdown`. Idempotent. */
+  finishShutdown(): void {
+    if (this.#state === 'open') this.#drain.finish();
   }
 
   /** The socket is closed: ends all streams. Idempotent. */
@@ -143,7 +164,8 @@ export class Http2ServerConnection implements FrameEvents {
   }
 
   onDataPiece(bytes: Uint8Array): void {
-    this.#dataStream?.onData(bytes);
+    const stream = this.#dataStream;
+    if (stream?.onData(bytes) === false) this.#streamError(stream, 'PROTOCOL_ERROR');
   }
 
   onDataEnd(lengthBytes: number, isEndOfStream: boolean): void {
@@ -151,7 +173,7 @@ export class Http2ServerConnection implements FrameEvents {
     this.#dataStream = undefined;
     if (stream === undefined) return;
     stream.onDataEnd(lengthBytes);
-    if (isEndOfStream) this.#remoteEnd(stream);
+    if (isEndOfStream) this.#remoteEnd(stream, noFields);
   }
 
   onHeaders(headers: ReceivedHeaders): void {
@@ -171,7 +193,7 @@ export class Http2ServerConnection implements FrameEvents {
     if (stream.isRemoteEnded) this.#streamError(stream, 'STREAM_CLOSED');
     else if (problem !== undefined) this.#streamError(stream, problem);
     else if (!isEndOfStream || !areTrailers(fields)) this.#streamError(stream, 'PROTOCOL_ERROR');
-    else this.#remoteEnd(stream);
+    else this.#remoteEnd(stream, fields);
   }
 
   onWindowUpdate(streamId: number, increment: number): void {
@@ -224,39 +246,18 @@ export class Http2ServerConnection implements FrameEvents {
     this.#streamError(stream, code);
   }
 
-  #onRequest({ streamId, isEndOfStream, fields, problem }: ReceivedHeaders): void {
-    if (this.#drain === 'final') {
+  #onRequest(headers: ReceivedHeaders): void {
+    if (this.#drain.isFinal) {
       // The second GOAWAY has told the client that this stream is not accepted.
-      this.#streams.endedByUs(streamId);
+      this.#streams.endedByUs(headers.streamId);
       return;
     }
-    const isFull = this.#streams.size >= this.#limits.maxStreams;
-    const head: RequestHead | undefined = parseRequestHead(fields);
-    if (isFull || problem !== undefined || head === undefined) {
-      this.#resets.count();
-      this.#sender.writeReset(streamId, isFull ? 'REFUSED_STREAM' : (problem ?? 'PROTOCOL_ERROR'));
-      return;
-    }
-    const stream = new Http2ServerStream(this.#sender, streamId, head, {
-      receiveBytes: this.#limits.windowBytes,
-      sendBytes: this.#settings.initialWindowBytes,
-    });
-    // Known before the owner answers, so that no RST_STREAM follows a complete answer.
-    stream.isRemoteEnded = isEndOfStream;
-    this.#streams.add(stream);
-    const handler = this.#owner.onRequest(stream);
-    if (handler !== undefined) stream.handle(handler);
-    if (isEndOfStream) this.#remoteEnd(stream);
+    const stream = this.#acceptor.accept(headers);
+    if (stream !== undefined && headers.isEndOfStream) this.#remoteEnd(stream, noFields);
   }
 
-  #endDrain(): void {
-    this.#drain = 'final';
-    this.#control.goAway(this.#streams.lastId, 'NO_ERROR', 'draining');
-    this.#checkDrained();
-  }
-
-  #remoteEnd(stream: Http2ServerStream): void {
-    if (!stream.onRemoteEnd()) this.#streamError(stream, 'PROTOCOL_ERROR');
+  #remoteEnd(stream: Http2ServerStream, trailers: readonly HeaderField[]): void {
+    if (!stream.onRemoteEnd(trailers)) this.#streamError(stream, 'PROTOCOL_ERROR');
   }
 
   /** Resets a stream because of its client. That costs us as much as a reset by the client. */
@@ -270,10 +271,6 @@ export class Http2ServerConnection implements FrameEvents {
   #refuseFrame(streamId: number): void {
     this.#resets.count();
     this.#sender.writeReset(streamId, 'STREAM_CLOSED');
-  }
-
-  #checkDrained(): void {
-    if (this.#drain === 'final' && this.#streams.size === 0) this.#owner.onStreamsEnded();
   }
 
   /** Bulk data never fills the output so far. Only answers that the client does not read do. */

@@ -1,95 +1,70 @@
 import { type OwnerOfBytes, SendQueue } from '../base/net/send-queue.ts';
-import { FrameType, writeFrameHeader } from './frame.ts';
+import { FrameFlag, FrameType, writeFrameHeader } from './frame.ts';
+import type { HeaderField } from './hpack-static-table.ts';
 import type { Http2ErrorCode } from './http2-error.ts';
-import type { Http2Output } from './http2-output.ts';
-import { ReceiveWindow } from './receive-window.ts';
-import type { RequestHead } from './request-head.ts';
 import type { SentListener } from './sent-ledger.ts';
-
-/** The service's end of a stream. It is never called from inside a method of the stream. */
-export interface Http2StreamHandler {
-  /** Bytes of the request's body, in order. Borrowed: valid until this returns. */
-  onData(bytes: Uint8Array): void;
-  /** The request's body is complete. */
-  onEnd(): void;
-  /** Some sent bytes have left the process. */
-  onSent(): void;
-  /** The stream has ended. Comes once, as the last event. */
-  onClose(): void;
-}
-
-/** The stream's connection. */
-export interface StreamConnection {
-  readonly output: Http2Output;
-  /** Writes HEADERS. `isEnd` ends our half. */
-  writeHeaders(stream: Http2ServerStream, block: Uint8Array, isEnd: boolean): void;
-  /** The stream may have something to send. */
-  streamReady(stream: Http2ServerStream): void;
-  /** Our half was copied into the output completely. */
-  streamFinished(stream: Http2ServerStream): void;
-  /** The last bytes of our half have left the process. */
-  streamSent(stream: Http2ServerStream): void;
-  /** Ends the stream with RST_STREAM. */
-  resetStream(stream: Http2ServerStream, code: Http2ErrorCode): void;
-  /** Writes WINDOW_UPDATE for the stream. */
-  giveBack(stream: Http2ServerStream, increment: number): void;
-  /** The bytes that arrived for paused streams have changed by `bytes`. */
-  heldChanged(bytes: number): void;
-  /** Copied bytes of the stream are in the output up to its current end. */
-  track(stream: Http2ServerStream, bytes: number, pieces: number): void;
-}
+import type { StreamConnection } from './stream-connection.ts';
+import type { Http2StreamHandler } from './stream-handler.ts';
+import type { StreamReceiver } from './stream-receiver.ts';
 
 /** A request and its response. After the end of the stream, every method does nothing. */
 export class Http2ServerStream implements SentListener {
   readonly id: number;
-  readonly head: RequestHead;
   /** The next stream that waits to send (see `SendScheduler`). */
   nextReady: Http2ServerStream | undefined;
   isQueued = false;
   /** The client has ended its half. */
   isRemoteEnded = false;
-  readonly #connection: StreamConnection;
-  readonly #window: ReceiveWindow;
+  /** The client's half goes on after ours. */
+  keepsReading = false;
+  readonly #connection: StreamConnection<Http2ServerStream>;
+  readonly #receiver: StreamReceiver;
   readonly #queue = new SendQueue();
   #handler: Http2StreamHandler | undefined;
   #sendWindowBytes: number;
   #isHeadSent = false;
+  /** `end` was called. */
+  #isEnding = false;
   #trailers: Uint8Array | undefined;
   /** Our half was written completely, or the stream was reset. */
   #isOver = false;
+  /** Our half has left the process. */
+  #isSent = false;
   #isDropped = false;
-  #isPaused = false;
-  #heldBytes = 0;
-  #receivedBytes = 0;
   /** Bytes and pieces that were copied into the output and have not left the process. */
   #outputBytes = 0;
   #outputPieces = 0;
 
   constructor(
-    connection: StreamConnection,
+    connection: StreamConnection<Http2ServerStream>,
     id: number,
-    head: RequestHead,
-    windows: { readonly receiveBytes: number; readonly sendBytes: number },
+    receiver: StreamReceiver,
+    sendWindowBytes: number,
   ) {
     this.#connection = connection;
     this.id = id;
-    this.head = head;
-    this.#window = new ReceiveWindow(windows.receiveBytes);
-    this.#sendWindowBytes = windows.sendBytes;
+    this.#receiver = receiver;
+    this.#sendWindowBytes = sendWindowBytes;
   }
 
-  /** How many bytes of all `send`s are still in this process. */
+  /** How many bytes of all `send`s and `sendCopy`s are still in this process. */
   get queuedBytes(): number {
     return this.#queue.bytes + this.#outputBytes;
   }
 
-  /** How many `send`s these bytes belong to. */
+  /** How many pieces these bytes are. */
   get queuedPieces(): number {
     return this.#queue.pieces + this.#outputPieces;
   }
 
   get isHeadSent(): boolean {
     return this.#isHeadSent;
+  }
+
+  /** Sends an informational response, unless the client does not read. `block` is borrowed. */
+  inform(block: Uint8Array): void {
+    if (this.#isHeadSent || this.#isOver || this.#connection.output.room <= 0) return;
+    this.#connection.writeHeaders(this, block, false);
   }
 
   /** Sends the head of the response, encoded with HPACK. Only the first call counts. */
@@ -102,39 +77,54 @@ export class Http2ServerStream implements SentListener {
   /** Answers with a head alone. */
   answer(block: Uint8Array): void {
     if (this.#isHeadSent || this.#isOver) return;
-    this.#isHeadSent = true;
-    this.#isOver = true;
-    this.#connection.writeHeaders(this, block, true);
-    this.#connection.streamFinished(this);
+    this.#isHeadSent = this.#isEnding = true;
+    this.#finish(block);
   }
 
   /** Sends `bytes` after all earlier ones. They must not change until `owner` has been told. */
   send(bytes: Uint8Array, owner?: OwnerOfBytes): void {
-    if (this.#isOver || this.#trailers !== undefined || bytes.length === 0) {
+    if (this.#isOver || this.#isEnding || bytes.length === 0) {
       owner?.onReleased();
       return;
     }
     this.#queue.push(bytes, owner);
+    this.#connection.unsentChanged(bytes.length);
     this.#connection.streamReady(this);
   }
 
-  /** Ends our half with trailers after all sent bytes. Idempotent. */
-  end(trailers: Uint8Array): void {
-    if (this.#isOver || this.#trailers !== undefined) return;
-    this.#trailers = trailers;
+  /** As `send`, but the bytes are borrowed, and are copied at once. */
+  sendCopy(bytes: Uint8Array): void {
+    if (this.#isOver || this.#isEnding || bytes.length === 0) return;
+    const sentBytes = this.#queue.bytes > 0 ? 0 : this.#connection.sendNow(this, bytes);
+    if (sentBytes === bytes.length) return;
+    this.#queue.pushCopy(sentBytes === 0 ? bytes : bytes.subarray(sentBytes));
+    this.#connection.unsentChanged(bytes.length - sentBytes);
     this.#connection.streamReady(this);
+  }
+
+  /**
+   * Ends our half after all sent bytes. Idempotent.
+   *
+   * @param trailers a header block that the stream may keep (default: none)
+   * @param keepsReading the client's half goes on. Otherwise the client is asked to end it.
+   */
+  end(trailers?: Uint8Array, { keepsReading = false } = {}): void {
+    if (this.#isOver || this.#isEnding) return;
+    this.#isEnding = true;
+    this.keepsReading = keepsReading;
+    if (this.#queue.bytes > 0) this.#trailers = trailers;
+    else this.#finish(trailers);
   }
 
   /** Gives no window back until `resume`. Bytes within the window still arrive. */
   pause(): void {
-    this.#isPaused = true;
+    this.#receiver.isPaused = true;
   }
 
   resume(): void {
-    this.#isPaused = false;
-    if (this.#heldBytes === 0) return;
-    const heldBytes = this.#heldBytes;
-    this.#heldBytes = 0;
+    this.#receiver.isPaused = false;
+    const heldBytes = this.#receiver.takeHeld();
+    if (heldBytes === 0) return;
     this.#connection.heldChanged(-heldBytes);
     this.#consume(heldBytes);
   }
@@ -149,11 +139,15 @@ export class Http2ServerStream implements SentListener {
   /** Whether `writeNext` would write something while the connection has a window. */
   get canSend(): boolean {
     if (this.#isOver) return false;
-    return this.#queue.bytes > 0 ? this.#sendWindowBytes > 0 : this.#trailers !== undefined;
+    return this.#queue.bytes > 0 ? this.#sendWindowBytes > 0 : this.#isEnding;
   }
 
   get needsConnectionWindow(): boolean {
     return this.#queue.bytes > 0;
+  }
+
+  get sendWindowBytes(): number {
+    return this.#sendWindowBytes;
   }
 
   handle(handler: Http2StreamHandler): void {
@@ -162,30 +156,32 @@ export class Http2ServerStream implements SentListener {
 
   /** @returns false: the client sent more than its window */
   receive(lengthBytes: number): boolean {
-    return this.#window.receive(lengthBytes);
+    return this.#receiver.receive(lengthBytes);
   }
 
-  onData(bytes: Uint8Array): void {
-    this.#receivedBytes += bytes.length;
-    if (this.#trailers === undefined) this.#handler?.onData(bytes);
+  /** @returns false: the body is longer than the request said */
+  onData(bytes: Uint8Array): boolean {
+    if (!this.#receiver.count(bytes.length)) return false;
+    if (this.#isReading) this.#handler?.onData(bytes);
+    return true;
   }
 
   /** A frame of DATA was delivered. */
   onDataEnd(lengthBytes: number): void {
-    if (this.#isPaused && this.#trailers === undefined) {
-      this.#heldBytes += lengthBytes;
+    if (this.#receiver.isPaused && this.#isReading) {
+      this.#receiver.hold(lengthBytes);
       this.#connection.heldChanged(lengthBytes);
     } else {
       this.#consume(lengthBytes);
     }
   }
 
-  /** @returns false: the body is not as long as the request said */
-  onRemoteEnd(): boolean {
+  /** @returns false: the body is shorter than the request said */
+  onRemoteEnd(trailers: readonly HeaderField[]): boolean {
     this.isRemoteEnded = true;
-    const { contentLength } = this.head;
-    if (contentLength !== undefined && contentLength !== this.#receivedBytes) return false;
-    if (this.#trailers === undefined && !this.#isOver) this.#handler?.onEnd();
+    if (!this.#receiver.isComplete) return false;
+    if (this.#isReading) this.#handler?.onEnd(trailers);
+    if (this.#isSent && !this.#isDropped) this.#connection.streamClosed(this);
     return true;
   }
 
@@ -196,29 +192,32 @@ export class Http2ServerStream implements SentListener {
   }
 
   /**
-   * Copies one frame into the output: DATA, or the trailers after all DATA.
+   * Copies one frame of the queue into the output, or the end behind all DATA.
    *
    * @returns how many bytes of the connection's window were used
    */
   writeNext(maxBytes: number): number {
-    const { output } = this.#connection;
-    if (this.#queue.bytes === 0) {
-      this.#isOver = true;
-      this.#connection.writeHeaders(this, this.#trailers!, true);
-      this.#connection.streamFinished(this);
+    const queue = this.#queue;
+    if (queue.bytes === 0) {
+      this.#finish(this.#trailers);
       return 0;
     }
-    const count = Math.min(maxBytes, this.#sendWindowBytes, this.#queue.bytes);
-    const before = this.#queue.pieces;
-    writeFrameHeader(output.output, count, FrameType.data, 0, this.id);
-    this.#queue.copyTo(output.output, count);
-    const pieces = before - this.#queue.pieces;
-    this.#sendWindowBytes -= count;
-    this.#outputBytes += count;
-    this.#outputPieces += pieces;
-    this.#connection.track(this, count, pieces);
-    output.written();
+    const count = Math.min(maxBytes, this.#sendWindowBytes, queue.bytes);
+    const isEnd = this.#isEnding && this.#trailers === undefined && count === queue.bytes;
+    const before = queue.pieces;
+    this.#beginData(count, isEnd);
+    queue.copyTo(this.#connection.output.output, count);
+    this.#connection.unsentChanged(-count);
+    this.#endData(count, before - queue.pieces);
+    if (isEnd) this.#finished();
     return count;
+  }
+
+  /** Copies `from[start..start + count)` into the output as one frame. */
+  writeBorrowed(from: Uint8Array, start: number, count: number): void {
+    this.#beginData(count, false);
+    this.#connection.output.output.copy(from, start, start + count);
+    this.#endData(count, 0);
   }
 
   /** Part of `SentListener`. */
@@ -226,17 +225,22 @@ export class Http2ServerStream implements SentListener {
     if (this.#isDropped) return;
     this.#outputBytes -= bytes;
     this.#outputPieces -= pieces;
-    if (bytes > 0) this.#handler?.onSent();
-    else if (this.#isOver) this.#connection.streamSent(this);
+    if (bytes > 0) {
+      this.#handler?.onSent();
+    } else if (this.#isOver) {
+      this.#isSent = true;
+      if (this.isRemoteEnded || !this.keepsReading) this.#connection.streamClosed(this);
+    }
   }
 
   /** The stream was reset, or its connection is gone: drops everything but the last event. */
   drop(): void {
     this.#isOver = this.#isDropped = true;
+    this.#isSent = false;
+    if (this.#queue.bytes > 0) this.#connection.unsentChanged(-this.#queue.bytes);
     this.#queue.clear();
     this.#outputBytes = this.#outputPieces = 0;
-    if (this.#heldBytes > 0) this.#connection.heldChanged(-this.#heldBytes);
-    this.#heldBytes = 0;
+    this.#releaseHeld();
   }
 
   /** The last event. */
@@ -244,13 +248,53 @@ export class Http2ServerStream implements SentListener {
     this.#isOver = this.#isDropped = true;
     const handler = this.#handler;
     this.#handler = undefined;
-    handler?.onClose();
+    handler?.onClose(this.#isSent);
+  }
+
+  /** The handler wants more of the request's body. */
+  get #isReading(): boolean {
+    return this.keepsReading ? !this.#isDropped : !this.#isEnding && !this.#isOver;
+  }
+
+  #beginData(count: number, isEnd: boolean): void {
+    const { output } = this.#connection.output;
+    writeFrameHeader(output, count, FrameType.data, isEnd ? FrameFlag.endStream : 0, this.id);
+  }
+
+  #endData(count: number, pieces: number): void {
+    this.#sendWindowBytes -= count;
+    this.#outputBytes += count;
+    this.#outputPieces += pieces;
+    this.#connection.track(this, count, pieces);
+    this.#connection.output.written();
+  }
+
+  /** Writes the end of our half: a header block, or an empty frame of DATA. */
+  #finish(block: Uint8Array | undefined): void {
+    if (block === undefined) {
+      this.#beginData(0, true);
+      this.#connection.output.planTurn();
+    } else {
+      this.#connection.writeHeaders(this, block, true);
+    }
+    this.#finished();
+  }
+
+  #finished(): void {
+    this.#isOver = true;
+    if (!this.keepsReading) this.#releaseHeld();
+    this.#connection.streamFinished(this);
+  }
+
+  /** Nobody takes the bytes that have arrived. */
+  #releaseHeld(): void {
+    const heldBytes = this.#receiver.takeHeld();
+    if (heldBytes > 0) this.#connection.heldChanged(-heldBytes);
   }
 
   #consume(bytes: number): void {
-    if (this.isRemoteEnded || this.#isOver) return;
-    this.#window.consume(bytes);
-    const increment = this.#window.takeIncrement();
+    if (this.isRemoteEnded || (this.#isOver && !this.keepsReading)) return;
+    const increment = this.#receiver.consume(bytes);
     if (increment > 0) this.#connection.giveBack(this, increment);
   }
 }

@@ -6,8 +6,12 @@ import type { PeerSettings } from './peer-settings.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { SendScheduler } from './send-scheduler.ts';
 import { SentLedger } from './sent-ledger.ts';
-import type { Http2ServerStream, StreamConnection } from './server-stream.ts';
+import type { Http2ServerStream } from './server-stream.ts';
+import type { StreamConnection } from './stream-connection.ts';
 import type { StreamTable } from './stream-table.ts';
+
+/** A change of the dynamic table's size to 0 bytes. It stays valid for every later size. */
+const clearTable = Uint8Array.of(0x20);
 
 export interface StreamSenderOptions {
   readonly output: Http2Output;
@@ -22,8 +26,12 @@ export interface StreamSenderOptions {
 }
 
 /** What the streams of a connection send, and how they end. */
-export class StreamSender implements StreamConnection {
+export class StreamSender implements StreamConnection<Http2ServerStream> {
   readonly output: Http2Output;
+  /** Bytes that wait in the queues of the streams. */
+  unsentBytes = 0;
+  /** The client knows that we do not use the dynamic table of HPACK. */
+  #hasClearedTable = false;
   readonly #options: StreamSenderOptions;
   readonly #scheduler: SendScheduler;
   readonly #ledger = new SentLedger();
@@ -84,7 +92,16 @@ export class StreamSender implements StreamConnection {
 
   writeHeaders(stream: Http2ServerStream, block: Uint8Array, isEnd: boolean): void {
     const { control, settings } = this.#options;
-    control.headers(stream.id, block, isEnd, settings.maxFrameBytes);
+    let toSend = block;
+    if (settings.isTableReduced && !this.#hasClearedTable) {
+      this.#hasClearedTable = true;
+      toSend = Buffer.concat([clearTable, block]);
+    }
+    control.headers(stream.id, toSend, isEnd, settings.maxFrameBytes);
+  }
+
+  sendNow(stream: Http2ServerStream, bytes: Uint8Array): number {
+    return this.#scheduler.sendNow(stream, bytes);
   }
 
   streamReady(stream: Http2ServerStream): void {
@@ -93,11 +110,11 @@ export class StreamSender implements StreamConnection {
 
   streamFinished(stream: Http2ServerStream): void {
     // The client's half is not needed any more (RFC 9113, section 8.1).
-    if (!stream.isRemoteEnded) this.writeReset(stream.id, 'NO_ERROR');
+    if (!stream.isRemoteEnded && !stream.keepsReading) this.writeReset(stream.id, 'NO_ERROR');
     this.track(stream, 0, 0);
   }
 
-  streamSent(stream: Http2ServerStream): void {
+  streamClosed(stream: Http2ServerStream): void {
     this.remove(stream);
     stream.closed();
   }
@@ -115,6 +132,10 @@ export class StreamSender implements StreamConnection {
 
   heldChanged(bytes: number): void {
     this.#options.window.heldChanged(bytes);
+  }
+
+  unsentChanged(bytes: number): void {
+    this.unsentBytes += bytes;
   }
 
   track(stream: Http2ServerStream, bytes: number, pieces: number): void {

@@ -1,6 +1,8 @@
 import type { OwnerOfBytes } from '../base/net/send-queue.ts';
 import { encodeHeaders } from '../http2/hpack-encoder.ts';
-import type { Http2ServerStream, Http2StreamHandler } from '../http2/server-stream.ts';
+import type { HeaderField } from '../http2/hpack-static-table.ts';
+import type { Http2ServerStream } from '../http2/server-stream.ts';
+import type { Http2StreamHandler } from '../http2/stream-handler.ts';
 import type { FrontHandler, FrontStream } from './front.ts';
 import type { CertificateSubject } from './certificate-subject.ts';
 import { GrpcStatus } from './front.ts';
@@ -25,11 +27,13 @@ export interface GrpcCaller {
 /** A gRPC call on a stream of HTTP/2. */
 export class GrpcCall implements FrontStream, Http2StreamHandler {
   readonly #stream: Http2ServerStream;
+  readonly #fields: readonly HeaderField[];
   readonly #caller: GrpcCaller;
   #handler: FrontHandler | undefined;
 
-  constructor(stream: Http2ServerStream, caller: GrpcCaller) {
+  constructor(stream: Http2ServerStream, fields: readonly HeaderField[], caller: GrpcCaller) {
     this.#stream = stream;
+    this.#fields = fields;
     this.#caller = caller;
   }
 
@@ -54,8 +58,7 @@ export class GrpcCall implements FrontStream, Http2StreamHandler {
   }
 
   metadata(name: string): readonly string[] {
-    const { fields } = this.#stream.head;
-    return fields.filter((field) => field.name === name).map((field) => field.value);
+    return this.#fields.filter((field) => field.name === name).map((field) => field.value);
   }
 
   respond(metadata?: Readonly<Record<string, string>>): void {

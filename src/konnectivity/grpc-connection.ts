@@ -6,7 +6,9 @@ import type { Http2Error } from '../http2/http2-error.ts';
 import { defaultHttp2Limits } from '../http2/http2-limits.ts';
 import type { Http2ConnectionOwner } from '../http2/connection-owner.ts';
 import { Http2ServerConnection } from '../http2/server-connection.ts';
-import type { Http2ServerStream, Http2StreamHandler } from '../http2/server-stream.ts';
+import type { RequestHead } from '../http2/request-head.ts';
+import type { Http2ServerStream } from '../http2/server-stream.ts';
+import type { Http2StreamHandler } from '../http2/stream-handler.ts';
 import { ClientWatch, type WatchedConnection } from './client-watch.ts';
 import type { FrontLimits } from './front-limits.ts';
 import { type FrontMethods, GrpcStatus } from './front.ts';
@@ -135,8 +137,10 @@ export class GrpcConnection
     this.#watch.progressed();
   }
 
-  onRequest(stream: Http2ServerStream): Http2StreamHandler | undefined {
-    const { method, path, fields } = stream.head;
+  onRequest(
+    stream: Http2ServerStream,
+    { method, path, fields }: RequestHead,
+  ): Http2StreamHandler | undefined {
     const contentType = fields.find(({ name }) => name === 'content-type')?.value;
     const accept = this.#options.methods.get(path);
     if (method !== 'POST') refuseRequest(stream, 405);
@@ -145,7 +149,7 @@ export class GrpcConnection
       refuseCall(stream, GrpcStatus.unimplemented, `unknown method ${path}`);
     } else {
       this.#watch.callBegan();
-      const call = new GrpcCall(stream, this);
+      const call = new GrpcCall(stream, fields, this);
       stream.handle(call);
       call.handle(accept(call));
       return call;

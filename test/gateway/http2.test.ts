@@ -82,6 +82,7 @@ describe('A gateway over HTTP/2', () => {
       response.setHeader('Keep-Alive', 'timeout=5');
       response.end('hello');
     };
+    const audited = world.audited.length;
     const { headers, body } = await get('/c1/version?a=%2F', { cookie: ['a=1', 'b=2'] });
     expect(String(body)).toBe('hello');
     const { host, port } = world.gateway.address;
@@ -91,6 +92,7 @@ describe('A gateway over HTTP/2', () => {
     });
     expect(headers['keep-alive']).toBeUndefined();
     expect(headers['connection']).toBeUndefined();
+    while (world.audited.length === audited) await new Promise(setImmediate);
     expect(world.audited.at(-1)).toMatchObject({ code: 200, isComplete: true });
   });
 

@@ -202,7 +202,7 @@ describe('A client of the HTTP/2 server', () => {
       connection.push(headers(5, Buffer.concat([callHead, indexedField(62)])));
       expect(connection.failed).toBeUndefined();
       expect(connection.requests.map(({ stream }) => stream.id)).toEqual([1, 5]);
-      expect(connection.requests[1]!.stream.head.fields.at(-1)).toMatchObject({ name: 'bomb' });
+      expect(connection.requests[1]!.head.fields.at(-1)).toMatchObject({ name: 'bomb' });
       const resets = connection.read().filter(({ type }) => type === frameTypes.reset);
       expect(resets.map(({ stream, payload }) => [stream, payload.readUInt32BE()])).toEqual([
         [3, errorCodes.calm],

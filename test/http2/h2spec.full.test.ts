@@ -1,11 +1,8 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { describeWith } from '../../testkit/ground/describe-with.ts';
 import { ground } from '../../testkit/ground/ground.ts';
-import { type EchoFront, startEchoFront } from '../../testkit/http2/echo-front.ts';
-import { runProgram } from '../../testkit/processes/process.ts';
+import { startEchoFront } from '../../testkit/http2/echo-front.ts';
+import { runH2spec } from '../../testkit/http2/h2spec.ts';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 
 const answeredAtOnce =
@@ -51,43 +48,6 @@ const deviations: ReadonlyMap<string, string> = new Map([
     answeredAtOnce,
   ],
 ]);
-
-interface SpecReport {
-  readonly passed: number;
-  readonly failed: readonly string[];
-}
-
-async function runH2spec(h2spec: string, { host, port }: EchoFront, more: readonly string[]) {
-  const directory = await mkdtemp(join(tmpdir(), 'h2spec-'));
-  try {
-    const report = join(directory, 'report.xml');
-    await runProgram({
-      command: h2spec,
-      args: ['--strict', '-h', host, '-p', String(port), '-j', report, ...more],
-      timeoutMs: 5 * 60_000,
-    });
-    return parseReport(await readFile(report, 'utf8'));
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
-}
-
-/** Reads h2spec's report in the format of JUnit. */
-function parseReport(xml: string): SpecReport {
-  const cases = [
-    ...xml.matchAll(/<testcase package="([^"]*)" classname="([^"]*)"[^>]*>([\s\S]*?)<\/testcase>/g),
-  ];
-  const isFailed = (outcome: string) => /<(error|failure)>/.test(outcome);
-  return {
-    passed: cases.filter(([, , , outcome = '']) => outcome.trim() === '').length,
-    failed: cases
-      .filter(([, , , outcome = '']) => isFailed(outcome))
-      .map(
-        ([, section, title]) =>
-          `${section}: ${title?.replaceAll('&#39;', "'").replaceAll('&#34;', '"')}`,
-      ),
-  };
-}
 
 describeWith({ go: await ground.h2spec() }, 'h2spec', ({ go }) => {
   it.each([

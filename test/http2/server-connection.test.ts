@@ -169,8 +169,8 @@ describe('The requests of an HTTP/2 client', () => {
     const received: Buffer[] = [];
     const events: string[] = [];
     const scripted = new ScriptedConnection({
-      onRequest: (stream) => {
-        events.push(`${stream.head.method} ${stream.head.path}`);
+      onRequest: (stream, head) => {
+        events.push(`${head.method} ${head.path}`);
         return {
           onData: (bytes) => void received.push(Buffer.from(bytes)),
           onEnd: () => {
@@ -232,7 +232,7 @@ describe('The requests of an HTTP/2 client', () => {
         { name: ':authority', value },
       ]);
       scripted.push(headers(1, block));
-      expect(scripted.requests[0]!.stream.head.authority).toBe(value);
+      expect(scripted.requests[0]!.head.authority).toBe(value);
     },
   );
 

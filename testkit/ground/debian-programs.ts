@@ -19,6 +19,7 @@ export const debianProgramNames = [
   'microsocks',
   'nghttp',
   'h2load',
+  'curl',
 ] as const;
 export type DebianProgramName = (typeof debianProgramNames)[number];
 
@@ -49,6 +50,7 @@ const recipes: Readonly<Record<DebianProgramName, Recipe>> = {
   },
   nghttp: { package: 'nghttp2-client', path: 'usr/bin/nghttp', versionFlag: '--version' },
   h2load: { package: 'nghttp2-client', path: 'usr/bin/h2load', versionFlag: '--version' },
+  curl: { package: 'curl', path: 'usr/bin/curl', versionFlag: '--version' },
 };
 
 const listsMaxAgeMs = 24 * 3600_000;

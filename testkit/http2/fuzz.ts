@@ -1,6 +1,7 @@
 import { Http2Error } from '../../src/http2/http2-error.ts';
 import { defaultHttp2Limits } from '../../src/http2/http2-limits.ts';
-import type { Http2ServerStream, Http2StreamHandler } from '../../src/http2/server-stream.ts';
+import type { Http2ServerStream } from '../../src/http2/server-stream.ts';
+import type { Http2StreamHandler } from '../../src/http2/stream-handler.ts';
 import { Random } from '../chaos/random.ts';
 import { frameTypes } from './frames.ts';
 import { mutate, validConversation } from './fuzz-frames.ts';
@@ -34,6 +35,7 @@ const lengths = [10, 60, 60, 60, longestConversation];
 const validShare = 0.2;
 
 const responseHead = indexedField(8);
+const informationalHead = plainField(':status', '103');
 const trailers = plainField('grpc-status', '0');
 
 /**
@@ -201,11 +203,15 @@ class FuzzedHandler implements Http2StreamHandler {
         () => this.#send(this.#random.integer(0, 50)),
         () => this.#send(this.#random.integer(0, 50)),
         () => this.#send(20_000),
+        () => this.#sendCopy(this.#random.integer(0, 50)),
+        () => this.#sendCopy(20_000),
+        () => stream.inform(informationalHead),
         () => stream.pause(),
         () => stream.resume(),
         () => {
           stream.respond(responseHead);
-          stream.end(trailers);
+          const keepsReading = this.#random.chance(0.3);
+          stream.end(this.#random.chance(0.5) ? trailers : undefined, { keepsReading });
         },
         () => stream.answer(responseHead),
         () => stream.reset('CANCEL'),
@@ -231,6 +237,13 @@ class FuzzedHandler implements Http2StreamHandler {
       this.#owned--;
     };
     this.#stream.send(new Uint8Array(count), { onReleased: told, onAbandoned: told });
+  }
+
+  #sendCopy(count: number): void {
+    this.#stream.respond(responseHead);
+    const borrowed = new Uint8Array(count);
+    this.#stream.sendCopy(borrowed);
+    borrowed.fill(1);
   }
 
   #do(action: () => void): void {

@@ -3,7 +3,10 @@ import type { Http2Error } from '../../src/http2/http2-error.ts';
 import { defaultHttp2Limits, type Http2Limits } from '../../src/http2/http2-limits.ts';
 import type { Http2Output } from '../../src/http2/http2-output.ts';
 import { Http2ServerConnection } from '../../src/http2/server-connection.ts';
-import type { Http2ServerStream, Http2StreamHandler } from '../../src/http2/server-stream.ts';
+import type { HeaderField } from '../../src/http2/hpack-static-table.ts';
+import type { RequestHead } from '../../src/http2/request-head.ts';
+import type { Http2ServerStream } from '../../src/http2/server-stream.ts';
+import type { Http2StreamHandler } from '../../src/http2/stream-handler.ts';
 import { VirtualClock } from '../clock/virtual-clock.ts';
 import { clientPreface, FrameSplitter, settings, settingsAck, type WireFrame } from './frames.ts';
 
@@ -82,11 +85,16 @@ class ScriptedOutput implements Http2Output {
 /** A request as the server sees it, with the events of its stream. */
 export class ScriptedRequest implements Http2StreamHandler {
   readonly stream: Http2ServerStream;
+  readonly head: RequestHead;
   readonly events: string[] = [];
   receivedBytes = 0;
+  trailers: readonly HeaderField[] = [];
+  /** What the last event said. */
+  isComplete: boolean | undefined;
 
-  constructor(stream: Http2ServerStream) {
+  constructor(stream: Http2ServerStream, head: RequestHead) {
     this.stream = stream;
+    this.head = head;
   }
 
   get isClosed(): boolean {
@@ -98,7 +106,8 @@ export class ScriptedRequest implements Http2StreamHandler {
     this.#record('data');
   }
 
-  onEnd(): void {
+  onEnd(trailers: readonly HeaderField[]): void {
+    this.trailers = trailers;
     this.#record('end');
   }
 
@@ -106,7 +115,8 @@ export class ScriptedRequest implements Http2StreamHandler {
     this.#record('sent');
   }
 
-  onClose(): void {
+  onClose(isComplete: boolean): void {
+    this.isComplete = isComplete;
     this.#record('close');
   }
 
@@ -120,7 +130,11 @@ export class ScriptedRequest implements Http2StreamHandler {
 export interface ScriptedConnectionOptions {
   readonly limits?: Partial<Http2Limits>;
   /** The handler of a request (default: a ScriptedRequest). */
-  readonly onRequest?: (stream: Http2ServerStream) => Http2StreamHandler | undefined;
+  readonly onRequest?: (
+    stream: Http2ServerStream,
+    head: RequestHead,
+  ) => Http2StreamHandler | undefined;
+  readonly allowsExtendedConnect?: boolean;
 }
 
 /** A server's connection without a socket. The test is the client, and decides when it reads. */
@@ -136,12 +150,13 @@ export class ScriptedConnection implements Http2ConnectionOwner {
   readonly #splitter = new FrameSplitter();
   readonly #onRequest: ScriptedConnectionOptions['onRequest'];
 
-  constructor({ limits, onRequest }: ScriptedConnectionOptions = {}) {
+  constructor({ limits, onRequest, allowsExtendedConnect }: ScriptedConnectionOptions = {}) {
     this.#onRequest = onRequest;
     this.connection = new Http2ServerConnection({
       owner: this,
       output: this.#output,
       limits: { ...defaultHttp2Limits, ...limits },
+      allowsExtendedConnect: allowsExtendedConnect ?? false,
       clock: this.clock,
     });
   }
@@ -182,9 +197,9 @@ export class ScriptedConnection implements Http2ConnectionOwner {
     return read;
   }
 
-  onRequest(stream: Http2ServerStream): Http2StreamHandler | undefined {
-    if (this.#onRequest !== undefined) return this.#onRequest(stream);
-    const request = new ScriptedRequest(stream);
+  onRequest(stream: Http2ServerStream, head: RequestHead): Http2StreamHandler | undefined {
+    if (this.#onRequest !== undefined) return this.#onRequest(stream, head);
+    const request = new ScriptedRequest(stream, head);
     this.requests.push(request);
     return request;
   }

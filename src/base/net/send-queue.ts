@@ -15,6 +15,9 @@ export interface OwnerOfBytes {
   onAbandoned(): void;
 }
 
+/** Copies of small pieces share memory, which grows with the queue up to this size. */
+const maxCopyBytes = 16 * 1024;
+
 /** Bytes that wait by reference until they are copied into the output of a socket. */
 export class SendQueue {
   #pieces: Uint8Array[] = [];
@@ -23,6 +26,8 @@ export class SendQueue {
   #first = 0;
   #offset = 0;
   #bytes = 0;
+  /** Memory of the last piece, if that is a copy with room behind it. */
+  #copy: Uint8Array | undefined;
 
   get bytes(): number {
     return this.#bytes;
@@ -37,6 +42,28 @@ export class SendQueue {
     this.#pieces.push(bytes);
     this.#owners.push(owner);
     this.#bytes += bytes.length;
+    this.#copy = undefined;
+  }
+
+  /**
+   * Copies bytes. A peer may send pieces of one byte, and an object for each would take a hundred
+   * times as much, so that later pieces are joined to the last one.
+   */
+  pushCopy(bytes: Uint8Array): void {
+    const copy = this.#copy;
+    const last = this.#pieces.length - 1;
+    const filled = copy === undefined ? 0 : this.#pieces[last]!.length;
+    if (copy !== undefined && filled + bytes.length <= copy.length) {
+      copy.set(bytes, filled);
+      this.#pieces[last] = copy.subarray(0, filled + bytes.length);
+      this.#bytes += bytes.length;
+      return;
+    }
+    const sharedBytes = Math.min(2 * this.#bytes, maxCopyBytes);
+    const memory = new Uint8Array(Math.max(bytes.length, sharedBytes));
+    memory.set(bytes);
+    this.push(memory.subarray(0, bytes.length), undefined);
+    this.#copy = memory;
   }
 
   /** Copies the next `count` bytes, and tells the owner of each piece that is copied completely. */
@@ -53,6 +80,7 @@ export class SendQueue {
       this.#release();
     }
     this.#pieces.length = this.#owners.length = this.#first = 0;
+    this.#copy = undefined;
   }
 
   /** Drops all bytes. */
@@ -61,6 +89,7 @@ export class SendQueue {
     this.#pieces = [];
     this.#owners = [];
     this.#first = this.#offset = this.#bytes = 0;
+    this.#copy = undefined;
   }
 
   #release(): void {

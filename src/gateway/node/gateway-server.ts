@@ -17,8 +17,8 @@ import { ClientConnection } from './client-connection.ts';
 import type { GatewayContext } from './gateway-context.ts';
 import { exposeGateway, type GatewayMetrics, noMetrics } from './gateway-metrics.ts';
 import { certificateOf, type GatewayTlsFiles, openGatewayTls } from './gateway-tls.ts';
-import { Http1Connection } from './http1-connection.ts';
-import { Http2Acceptor } from './http2-server.ts';
+import { Http1Connection, type Http1ConnectionOptions } from './http1-connection.ts';
+import { Http2Connection, type Http2ConnectionOptions } from './http2-connection.ts';
 import {
   connectionLimits,
   defaultServerLimits,
@@ -103,11 +103,11 @@ class GatewayServer implements RunningGateway {
   readonly #server: Server;
   readonly #limits: GatewayServerLimits;
   readonly #http1 = new Set<Http1Connection>();
-  readonly #http2: Http2Acceptor;
+  readonly #http2 = new Set<Http2Connection>();
   readonly #guard: ConnectionGuard;
   readonly #context: GatewayContext;
   readonly #sockets = new Set<Socket>();
-  readonly #idle = new Condition(() => this.#context.requests.size === 0);
+  readonly #idle = new Condition(() => this.#isIdle);
   #isClosing = false;
 
   constructor(
@@ -127,7 +127,6 @@ class GatewayServer implements RunningGateway {
       requests: new Set(),
       onEnded: () => this.#idle.changed(),
     };
-    this.#http2 = new Http2Acceptor({ context: this.#context, limits });
     this.#server = this.#makeServer();
     this.#guard = new ConnectionGuard(this.#server, {
       limits: connectionLimits(limits),
@@ -170,7 +169,7 @@ class GatewayServer implements RunningGateway {
     this.#isClosing = true;
     if (this.#server.listening) this.#server.close();
     for (const connection of this.#http1) connection.shutdown();
-    this.#http2.goAway();
+    for (const connection of this.#http2) connection.shutdown();
     await this.#idle.wait(signal);
     await this.close();
   }
@@ -180,7 +179,7 @@ class GatewayServer implements RunningGateway {
     this.#tls?.close();
     this.#guard[Symbol.dispose]();
     for (const request of this.#context.requests) request.cut();
-    this.#http2.close();
+    for (const connection of this.#http2) connection.close();
     const closed = this.#server.listening
       ? new Promise<void>((resolve) => void this.#server.close(() => resolve()))
       : Promise.resolve();
@@ -190,6 +189,13 @@ class GatewayServer implements RunningGateway {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** No request is open, and none is on its way over HTTP/2. */
+  get #isIdle(): boolean {
+    if (this.#context.requests.size > 0) return false;
+    for (const { isDrained } of this.#http2) if (!isDrained) return false;
+    return true;
   }
 
   #makeServer(): Server {
@@ -221,16 +227,25 @@ class GatewayServer implements RunningGateway {
       clock: this.#context.clock,
       refusalTimeoutMs: this.#limits.headTimeoutMs,
     });
-    if (socket.alpnProtocol === 'h2') {
-      this.#http2.accept(socket, connection);
-      return;
-    }
-    const served = new Http1Connection({
-      ...{ socket, connection, context: this.#context, limits: this.#limits },
-      onClosed: () => this.#http1.delete(served),
-    });
+    const parts = { socket, connection, context: this.#context, limits: this.#limits };
+    if (socket.alpnProtocol === 'h2') this.#acceptHttp2(parts);
+    else this.#acceptHttp1(parts);
+  }
+
+  #acceptHttp1(parts: Omit<Http1ConnectionOptions, 'onClosed'>): void {
+    const served = new Http1Connection({ ...parts, onClosed: () => this.#http1.delete(served) });
     this.#http1.add(served);
     served.isLast = this.#isClosing;
+  }
+
+  #acceptHttp2(parts: Omit<Http2ConnectionOptions, 'onDrained' | 'onClosed'>): void {
+    const served = new Http2Connection({
+      ...parts,
+      onDrained: () => this.#idle.changed(),
+      onClosed: () => this.#http2.delete(served),
+    });
+    this.#http2.add(served);
+    if (this.#isClosing) served.shutdown();
   }
 
   #exposeMetrics(metrics: GatewayMetrics, limits: UserLimits): void {

@@ -1,9 +1,12 @@
-import { constants, type ServerHttp2Stream } from 'node:http2';
 import { atEndOfTurn, type TurnTask } from '../../base/end-of-turn.ts';
+import { GrowingBytes } from '../../base/growing-bytes.ts';
+import { HpackEncoder } from '../../http2/hpack-encoder.ts';
+import type { HeaderField as Http2Field } from '../../http2/hpack-static-table.ts';
+import type { Http2ServerStream } from '../../http2/server-stream.ts';
+import type { Http2StreamHandler } from '../../http2/stream-handler.ts';
 import type { HeaderList, HttpResponseHead } from '../../http-exchange/http-exchange.ts';
+import { fieldValues } from '../../http-exchange/upgrade.ts';
 import type { ClientEvents, ClientSide } from './client-side.ts';
-
-const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;
 
 /** Fields that HTTP/2 responses do not have (RFC 9113, section 8.2.2), or of the WebSocket handshake. */
 const notInHttp2: ReadonlySet<string> = new Set([
@@ -17,33 +20,39 @@ const notInHttp2: ReadonlySet<string> = new Set([
   'sec-websocket-accept',
 ]);
 
-/** The client's side of a request over HTTP/2. */
-export class Http2Client implements ClientSide, TurnTask {
-  readonly #stream: ServerHttp2Stream;
-  readonly #events: ClientEvents;
-  readonly #hasBody: boolean;
-  #trailers: HeaderList | undefined;
-  #isHeld = false;
-  #head: HttpResponseHead | undefined;
-  #isComplete = false;
+/** Bytes of an answer that wait for the client, beyond which the server has to wait. */
+const maxUnsentBytes = 64 * 1024;
 
-  constructor(stream: ServerHttp2Stream, hasBody: boolean, events: ClientEvents) {
+/** What happens to the pieces of a request's body: they wait, they pass, or they are dropped. */
+type BodyState = 'held' | 'read' | 'dropped';
+
+const encoder = new HpackEncoder();
+
+/** The client's side of a request over HTTP/2. */
+export class Http2Client implements ClientSide, Http2StreamHandler, TurnTask {
+  readonly #stream: Http2ServerStream;
+  readonly #events: ClientEvents;
+  readonly #onEnded: () => void;
+  /** A head that waits for the end of the turn, because the answer may have no body. */
+  #head: HttpResponseHead | undefined;
+  #body: BodyState = 'held';
+  /** The part of the body that came before the request was admitted. */
+  #early: GrowingBytes | undefined;
+  #isBodyComplete = false;
+  #trailers: HeaderList | undefined;
+  #isHeldUp = false;
+  #isUpgraded = false;
+
+  /** @param onEnded called once, when the stream has ended */
+  constructor(stream: Http2ServerStream, events: ClientEvents, onEnded: () => void) {
     this.#stream = stream;
     this.#events = events;
-    this.#hasBody = hasBody;
-    // Without a listener, an error of the stream would end the process. `close` follows.
-    stream.on('error', () => {});
-    stream.on('close', () => {
-      events.onClientClosed(this.#isComplete && stream.rstCode === NGHTTP2_NO_ERROR);
-    });
-    stream.on('finish', () => (this.#isComplete = true));
+    this.#onEnded = onEnded;
+    if (!stream.isRemoteEnded) stream.pause();
   }
 
   inform({ status, headers }: HttpResponseHead): void {
-    const stream = this.#stream;
-    if (stream.headersSent || stream.destroyed) return;
-    const fields = { ...Object.fromEntries(fieldsOf(headers)), ':status': status };
-    this.#orCut(() => stream.additionalHeaders(fields));
+    this.#stream.inform(blockOf(headers, status));
   }
 
   begin(head: HttpResponseHead): void {
@@ -53,56 +62,48 @@ export class Http2Client implements ClientSide, TurnTask {
   }
 
   endTurn(): void {
-    this.#sendHead(false);
+    this.#sendHead();
   }
 
   write(bytes: Uint8Array): boolean {
-    this.#sendHead(false);
     const stream = this.#stream;
-    if (stream.destroyed) return true;
-    const hasRoom = stream.write(Buffer.from(bytes));
-    if (!hasRoom && !this.#isHeld) {
-      this.#isHeld = true;
-      stream.once('drain', () => {
-        this.#isHeld = false;
-        this.#events.onDrain();
-      });
-    }
-    return hasRoom;
+    this.#sendHead();
+    stream.sendCopy(bytes);
+    if (stream.queuedBytes <= maxUnsentBytes) return true;
+    this.#isHeldUp = true;
+    return false;
   }
 
   end(trailers: HeaderList | undefined): void {
-    const stream = this.#stream;
-    this.#trailers = trailers;
-    const endsWithHead = this.#head !== undefined && trailers === undefined;
-    this.#sendHead(endsWithHead);
-    if (endsWithHead) this.#isComplete = true;
-    else stream.end();
+    const head = this.#head;
+    const hasTrailers = trailers !== undefined && trailers.length > 0;
+    if (head !== undefined && !hasTrailers && !this.#isUpgraded) {
+      this.#head = undefined;
+      this.#stream.answer(headBlock(head));
+      return;
+    }
+    this.#sendHead();
+    const block = hasTrailers ? Uint8Array.from(blockOf(trailers)) : undefined;
+    this.#stream.end(block, { keepsReading: this.#isUpgraded });
   }
 
   cut(): void {
-    this.#stream.close(NGHTTP2_INTERNAL_ERROR);
+    this.#stream.reset('INTERNAL_ERROR');
   }
 
   upgrade({ headers }: HttpResponseHead): undefined {
+    this.#isUpgraded = true;
     this.begin({ status: 200, headers });
   }
 
   readBody(): void {
-    const stream = this.#stream;
-    if (!this.#hasBody) {
-      stream.resume();
-      this.#events.onBodyEnd(undefined);
-      return;
-    }
-    let trailers: HeaderList | undefined;
-    stream.on('trailers', (fields: Record<string, string | readonly string[]>) => {
-      trailers = Object.entries(fields).flatMap(([name, value]) =>
-        (typeof value === 'string' ? [value] : value).map((one): [string, string] => [name, one]),
-      );
-    });
-    stream.on('data', (bytes: Buffer) => this.#events.onBody(bytes));
-    stream.on('end', () => this.#events.onBodyEnd(trailers));
+    if (this.#body !== 'held') return;
+    this.#body = 'read';
+    const early = this.#early?.take();
+    this.#early = undefined;
+    this.#stream.resume();
+    if (early !== undefined) this.#events.onBody(early);
+    if (this.#isBodyComplete) this.#events.onBodyEnd(this.#trailers);
   }
 
   pauseBody(): void {
@@ -110,49 +111,76 @@ export class Http2Client implements ClientSide, TurnTask {
   }
 
   resumeBody(): void {
-    this.#stream.resume();
+    if (this.#body === 'read') this.#stream.resume();
   }
 
   dropBody(): void {
-    this.#stream.removeAllListeners('data');
+    this.#body = 'dropped';
+    this.#early = undefined;
     this.#stream.resume();
   }
 
-  #sendHead(endsStream: boolean): void {
-    const head = this.#head;
-    const stream = this.#stream;
-    this.#head = undefined;
-    if (head === undefined || stream.destroyed || stream.closed) return;
-    const fields = fieldsOf(head.headers);
-    // Trailers may follow every body.
-    const list = [':status', head.status, ...fields.flat()] as unknown as string[];
-    this.#orCut(() =>
-      stream.respond(list, { endStream: endsStream, waitForTrailers: !endsStream }),
-    );
-    if (endsStream || stream.destroyed) return;
-    stream.on('wantTrailers', () => {
-      // Without fields, this ends the stream with an empty DATA frame.
-      const trailers = Object.fromEntries(fieldsOf(this.#trailers ?? []));
-      this.#orCut(() => stream.sendTrailers(trailers));
-    });
+  // The calls of the stream.
+
+  onData(bytes: Uint8Array): void {
+    if (this.#body === 'read') {
+      this.#events.onBody(bytes);
+    } else if (this.#body === 'held') {
+      this.#early ??= new GrowingBytes();
+      this.#early.append(bytes);
+    }
   }
 
-  /** Sends fields. Node refuses some that a server may send, and would end the process with them. */
-  #orCut(send: () => void): void {
-    try {
-      send();
-    } catch {
-      this.cut();
+  onEnd(trailers: readonly Http2Field[]): void {
+    this.#isBodyComplete = true;
+    if (trailers.length > 0) {
+      this.#trailers = trailers.map(({ name, value }): [string, string] => [name, value]);
     }
+    if (this.#body === 'read') this.#events.onBodyEnd(this.#trailers);
+  }
+
+  onSent(): void {
+    if (!this.#isHeldUp || this.#stream.queuedBytes > maxUnsentBytes / 2) return;
+    this.#isHeldUp = false;
+    this.#events.onDrain();
+  }
+
+  onClose(isComplete: boolean): void {
+    this.#body = 'dropped';
+    this.#early = undefined;
+    this.#head = undefined;
+    this.#events.onClientClosed(isComplete);
+    this.#onEnded();
+  }
+
+  #sendHead(): void {
+    const head = this.#head;
+    if (head === undefined) return;
+    this.#head = undefined;
+    this.#stream.respond(headBlock(head));
   }
 }
 
-/** The fields of HTTP/2, whose names are in lower case. */
-function fieldsOf(headers: HeaderList): [name: string, value: string][] {
-  const fields: [string, string][] = [];
+/** The block of a final response. It is borrowed until the next one. */
+function headBlock({ status, headers }: HttpResponseHead): Uint8Array {
+  encoder.add(':status', String(status));
+  addFields(headers);
+  // RFC 9110, section 6.6.1.
+  if (fieldValues(headers, 'date').length === 0) encoder.add('date', new Date().toUTCString());
+  return encoder.take();
+}
+
+/** The block of an informational response, or of trailers. It is borrowed until the next one. */
+function blockOf(headers: HeaderList, status?: number): Uint8Array {
+  if (status !== undefined) encoder.add(':status', String(status));
+  addFields(headers);
+  return encoder.take();
+}
+
+/** Adds the fields, whose names are in lower case in HTTP/2. */
+function addFields(headers: HeaderList): void {
   for (const [name, value] of headers) {
     const lower = name.toLowerCase();
-    if (!notInHttp2.has(lower)) fields.push([lower, value]);
+    if (!notInHttp2.has(lower)) encoder.add(lower, value);
   }
-  return fields;
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import type { HeaderList } from '../../http-exchange/http-exchange.ts';
-import { GatewayError } from '../gateway-error.ts';
+import type { RequestHead } from '../../http2/request-head.ts';
+import type { HeaderField, HeaderList } from '../../http-exchange/http-exchange.ts';
 
 /** A request over HTTP/2 in the words of HTTP/1.1. */
 export interface Http2RequestHead {
@@ -8,53 +8,51 @@ export interface Http2RequestHead {
   readonly target: string;
   readonly headers: HeaderList;
   readonly host: string | undefined;
+  /** The reason why the request cannot be served, as a sentence. */
+  readonly problem: string | undefined;
 }
 
 /**
  * Translates the fields of a request (RFC 9113, sections 8.2.3 and 8.3). An extended CONNECT (RFC
  * 8441) becomes the handshake of a WebSocket.
- *
- * @param rawHeaders names and values in turn
- * @throws GatewayError the request names two hosts, or a protocol that HTTP/2 does not carry
  */
-export function readHttp2Head(rawHeaders: readonly string[]): Http2RequestHead {
-  const pseudo = new Map<string, string>();
-  const headers: [string, string][] = [];
-  const cookies: string[] = [];
-  let host: string | undefined;
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at]!;
-    const value = rawHeaders[at + 1]!;
-    if (name.startsWith(':')) pseudo.set(name, value);
-    else if (name === 'cookie') cookies.push(value);
-    else if (name === 'host') host = value;
-    else headers.push([name, value]);
+export function readHttp2Head({
+  method,
+  path: target,
+  authority,
+  protocol,
+  fields,
+}: RequestHead): Http2RequestHead {
+  const headers: HeaderField[] = [];
+  let cookies: string | undefined;
+  let host = authority;
+  let problem: string | undefined;
+  for (const { name, value } of fields) {
+    if (name === 'cookie') {
+      cookies = cookies === undefined ? value : `${cookies}; ${value}`;
+    } else if (name !== 'host') {
+      headers.push([name, value]);
+    } else {
+      if (host !== undefined && value !== host) {
+        problem = ':authority and Host name different hosts';
+      }
+      host = value;
+    }
   }
-  const authority = pseudo.get(':authority') ?? host;
-  if (host !== undefined && authority !== host) {
-    throw new GatewayError('BadRequest', ':authority and Host name different hosts', {
-      hop: 'client',
-    });
-  }
-  if (cookies.length > 0) headers.push(['cookie', cookies.join('; ')]);
-  if (authority !== undefined) headers.unshift(['Host', authority]);
-  const method = pseudo.get(':method') ?? '';
-  const target = pseudo.get(':path') ?? '';
-  const protocol = pseudo.get(':protocol');
-  const head = { method, target, headers, host: authority };
-  return protocol === undefined
-    ? head
-    : { ...head, method: 'GET', headers: [...headers, ...upgradeTo(protocol)] };
+  if (cookies !== undefined) headers.push(['cookie', cookies]);
+  if (host !== undefined) headers.unshift(['Host', host]);
+  if (protocol === undefined) return { method, target, headers, host, problem };
+  headers.push(...upgradeHeaders());
+  problem ??= protocolProblem(protocol);
+  return { method: 'GET', target, headers, host, problem };
 }
 
-function upgradeTo(protocol: string): HeaderList {
-  if (protocol.toLowerCase() !== 'websocket') {
-    throw new GatewayError(
-      'BadRequest',
-      `the protocol ${JSON.stringify(protocol)} is not served over HTTP/2; WebSocket is, and SPDY/3.1 over HTTP/1.1`,
-      { hop: 'client' },
-    );
-  }
+function protocolProblem(protocol: string): string | undefined {
+  if (protocol.toLowerCase() === 'websocket') return undefined;
+  return `the protocol ${JSON.stringify(protocol)} is not served over HTTP/2; WebSocket is, and SPDY/3.1 over HTTP/1.1`;
+}
+
+function upgradeHeaders(): HeaderList {
   return [
     ['Connection', 'Upgrade'],
     ['Upgrade', 'websocket'],

@@ -148,7 +148,6 @@ it('tls-trust.ts is the only file that makes trust settings for TLS', async () =
     'src/broker/redis/redis-client.ts',
     'src/cli/sample-target.ts',
     'src/gateway/node/gateway-server.ts',
-    'src/gateway/node/http2-server.ts',
     'src/kube/client/dialing-agents.ts',
   ]);
 });
