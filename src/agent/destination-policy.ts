@@ -93,9 +93,10 @@ export class DestinationPolicy {
    */
   addressRefusal(destination: Destination, address: string): TunnelError | undefined {
     const { host, port, isKubeApiserver } = destination;
+    if (isKubeApiserver) return undefined;
     const parsed = parseIpAddress(address);
     const reserved = parsed && reservedRangeOf(parsed);
-    if (isKubeApiserver || parsed === undefined || reserved === undefined) return undefined;
+    if (parsed === undefined || reserved === undefined) return undefined;
     const isListed = this.#rules.some(
       ({ hasPort, ranges }) =>
         hasPort(port) &&

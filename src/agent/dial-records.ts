@@ -29,8 +29,9 @@ export class DialRecords {
     this.countByCode.set(code, (this.countByCode.get(code) ?? 0) + 1);
     this.count++;
     this.totalSeconds += seconds;
-    for (const [index, bound] of dialBucketsSeconds.entries()) {
-      if (seconds <= bound) this.withinBound[index]!++;
+    for (let at = dialBucketsSeconds.length - 1; at >= 0; at--) {
+      if (seconds > dialBucketsSeconds[at]!) break;
+      this.withinBound[at]!++;
     }
     this.#log.debug('target dialed', {
       host: target.host,

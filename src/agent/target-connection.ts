@@ -2,6 +2,7 @@ import { connect, type Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import { keepAlive } from '../base/net/keep-alive.ts';
 import type { HostPort } from '../base/net/host-port.ts';
+import { releaseSocket } from '../base/net/release-socket.ts';
 import { SocketPump } from '../stream-io/node/socket-pump.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { Stream } from '../tunnel/stream.ts';
@@ -95,6 +96,7 @@ export class TargetConnection implements StreamHandler {
       stream.reset(targetReset(address, port, cause));
       socket.destroy();
     });
+    socket.on('close', () => releaseSocket(socket));
     stream.accept();
     if (this.#isStopped) pump.onStop();
     pump.onOpened();

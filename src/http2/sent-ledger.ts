@@ -32,13 +32,14 @@ export class SentLedger {
       const at = this.#first++;
       this.#streams[at]!.onTaken(this.#bytes[at]!, this.#pieces[at]!);
     }
-    if (this.#first === this.#streams.length) {
-      this.#streams.length = this.#ends.length = this.#bytes.length = this.#pieces.length = 0;
-      this.#first = 0;
-    } else if (this.#first >= 256) {
-      this.#forget();
-    }
+    if (this.#first === this.#streams.length) this.#clear();
+    else if (this.#first >= 256) this.#forget();
     return true;
+  }
+
+  #clear(): void {
+    this.#streams.length = this.#ends.length = this.#bytes.length = this.#pieces.length = 0;
+    this.#first = 0;
   }
 
   #forget(): void {

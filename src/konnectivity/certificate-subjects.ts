@@ -13,6 +13,8 @@ const maxKept = 1_000;
 export class CertificateSubjects {
   /** By SHA-256 of the certificate, the longest unused first. */
   readonly #kept = new Map<string, CertificateSubject>();
+  /** The last one in `#kept`. */
+  #latest: string | undefined;
 
   /** The subject of the certificate that the client has proven; undefined: it sent none. */
   of(socket: TLSSocket): CertificateSubject | undefined {
@@ -20,6 +22,8 @@ export class CertificateSubjects {
     if (certificate === undefined) return undefined;
     const fingerprint = certificate.fingerprint256;
     const subject = this.#kept.get(fingerprint) ?? readSubject(socket, certificate);
+    if (fingerprint === this.#latest) return subject;
+    this.#latest = fingerprint;
     this.#kept.delete(fingerprint);
     this.#kept.set(fingerprint, subject);
     if (this.#kept.size > maxKept) this.#kept.delete(this.#kept.keys().next().value!);

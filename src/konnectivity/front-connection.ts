@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Timer } from '../base/clock.ts';
+import { releaseSocket } from '../base/net/release-socket.ts';
 import { SocketInput } from '../base/net/socket-input.ts';
 import type { AcceptConnection } from './client-connection.ts';
 import type { FrontOptions } from './front.ts';
@@ -120,5 +121,6 @@ export class FrontConnection {
     this.#timer.cancel();
     this.#protocol?.onSocketClose();
     this.#options.onClosed();
+    releaseSocket(this.#socket);
   }
 }

@@ -81,6 +81,9 @@ export class GrpcConnection
 
   /** A client without its half can neither open calls nor give windows back. */
   onSocketEnd(): void {
+    // What waits for the end of the turn is dropped: a write to a destroyed socket makes an error,
+    // with a stack.
+    this.#sender.destroy();
     this.#options.socket.destroy();
   }
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
-import { expect, it, onTestFinished } from 'vitest';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { OpenTargets } from '../../src/agent/open-targets.ts';
 import { TargetConnection } from '../../src/agent/target-connection.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
@@ -23,9 +23,11 @@ function dial(host: string, port: number) {
     write: () => true,
   };
   const open = new OpenTargets(new VirtualClock());
+  const added = vi.spyOn(open, 'add');
   const limit = { timeoutMs, clock };
   const target = new TargetConnection(stream as unknown as Stream, { host, port }, limit, open);
-  return { target, clock, over: over.promise, open };
+  const socket = (): Socket => added.mock.calls[0]![0];
+  return { target, clock, over: over.promise, open, socket };
 }
 
 it('A target connection leaves no timer behind after a dial that succeeded', async () => {
@@ -38,6 +40,19 @@ it('A target connection leaves no timer behind after a dial that succeeded', asy
   expect(await over).toBe('accepted');
   expect(clock.pendingTimers).toBe(0);
   target.onFin();
+});
+
+it('The socket of a target that has closed leads to nothing of its stream', async () => {
+  const server = createServer((socket) => socket.end());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const { over, target, socket } = dial('127.0.0.1', (server.address() as AddressInfo).port);
+  expect(await over).toBe('accepted');
+  const closed = once(socket(), 'close');
+  target.onFin();
+  await closed;
+  expect(socket().eventNames()).toEqual(['error']);
 });
 
 it('A target connection fails after its timeout, and names the address that did not answer', async () => {

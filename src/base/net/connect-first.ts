@@ -166,8 +166,10 @@ function close(socket: Socket): void {
 
 /** IPv4 comes first, because most networks have it. Within a family the order is kept. */
 function interleaved(addresses: readonly string[]): string[] {
-  const ipv4 = addresses.filter((address) => isIP(address) === 4);
-  const ipv6 = addresses.filter((address) => isIP(address) === 6);
+  const known = addresses.filter((address) => isIP(address) !== 0);
+  if (known.length < 2) return known;
+  const ipv4 = known.filter((address) => isIP(address) === 4);
+  const ipv6 = known.filter((address) => isIP(address) === 6);
   const turns = Array.from({ length: Math.max(ipv4.length, ipv6.length) }, (_, turn) => turn);
   return turns
     .flatMap((turn) => [ipv4[turn], ipv6[turn]])

@@ -18,6 +18,8 @@ export interface SenderOwner {
   onDrained(): void;
 }
 
+const noOwner: SenderOwner = { canPull: false, pull() {}, onDrained() {} };
+
 /**
  * Sends what a protocol writes into `output`: asks for bytes when there is room, and gives the
  * socket one batch per turn of the event loop or when 64 KiB are together.
@@ -25,7 +27,7 @@ export interface SenderOwner {
 export class SocketSender implements OutputOwner, TurnTask {
   /** The protocol copies its bytes in here and then calls `written`. */
   readonly output: SocketOutput;
-  readonly #owner: SenderOwner;
+  #owner: SenderOwner;
   #wantsPull = false;
   #isPulling = false;
   #isTurnPlanned = false;
@@ -81,9 +83,11 @@ export class SocketSender implements OutputOwner, TurnTask {
     this.#turnBytes += this.output.flush(more);
   }
 
-  /** The socket is closed: frees all memory. */
+  /** The socket is closed: frees all memory. The owner is not called any more. */
   destroy(): void {
     this.output.destroy();
+    // Node keeps the callback of the last write with the closed socket, and with it this sender.
+    this.#owner = noOwner;
   }
 
   endTurn(): void {

@@ -44,7 +44,21 @@ export function useStaticReads(socket: Socket, onRead: (bytes: Uint8Array) => bo
     return false;
   }
   fields[staticReadFields.buffer] = readBuffer;
-  fields[staticReadFields.callback] = (count: number) => onRead(readBuffer.subarray(0, count));
+  // A variable of its own: V8 allocates a function that is written where it is assigned to a property
+  // among the old objects. There it would keep the socket and its receiver until a full collection.
+  const onCount = (count: number): boolean => onRead(readBuffer.subarray(0, count));
+  fields[staticReadFields.callback] = onCount;
   handle.useUserBuffer(readBuffer);
   return true;
+}
+
+/** Lets go of the receiver of a closed socket. */
+export function endStaticReads(socket: Socket): void {
+  const fields = socket as unknown as Record<symbol, unknown>;
+  if (staticReadFields === undefined || fields[staticReadFields.buffer] === null) return;
+  fields[staticReadFields.callback] = readNothing;
+}
+
+function readNothing(): boolean {
+  return false;
 }

@@ -144,3 +144,17 @@ it('A sender whose owner may not be pulled plans no turns', async () => {
   await turnsUntilRest();
   expect(owner.socket.writes).toEqual([1]);
 });
+
+it('A destroyed sender asks its owner for nothing and tells it nothing', async () => {
+  const calls: string[] = [];
+  const sender = new SocketSender(new ScriptedSocket(false) as unknown as Socket, {
+    canPull: true,
+    pull: () => calls.push('pull'),
+    onFlushed: () => calls.push('flushed'),
+    onDrained: () => calls.push('drained'),
+  });
+  sender.wake();
+  sender.destroy();
+  await turnsUntilRest();
+  expect(calls).toEqual([]);
+});

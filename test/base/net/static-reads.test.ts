@@ -1,21 +1,7 @@
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
 import { expect, it, onTestFinished } from 'vitest';
 import { useStaticReads } from '../../../src/base/net/static-reads.ts';
-
-async function socketPair(): Promise<readonly [Socket, Socket]> {
-  const server = createServer({ pauseOnConnect: true });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const near = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  const [far] = (await once(server, 'connection')) as [Socket];
-  onTestFinished(() => {
-    near.destroy();
-    far.destroy();
-    server.close();
-  });
-  return [near, far];
-}
+import { socketPair } from './socket-pair.ts';
 
 it('The pinned version of Node lets sockets read into shared memory, without which reads cost twice the CPU', async () => {
   const [near, far] = await socketPair();
@@ -51,4 +37,18 @@ it('The pinned version of Node lets sockets read into shared memory, without whi
   far.resume();
   await expect.poll(() => receivedBytes).toBe(54);
   expect(texts).toEqual({ far: 'to'.repeat(12), near: 'fro'.repeat(10) });
+});
+
+it('A young collection can free a socket and its receiver, because no old function leads to them', async () => {
+  const [, far] = await socketPair();
+  setFlagsFromString('--allow-natives-syntax');
+  onTestFinished(() => setFlagsFromString('--no-allow-natives-syntax'));
+  // oxlint-disable-next-line typescript/no-implied-eval -- the syntax is none of JavaScript's
+  const isYoung = new Function('value', 'return %InYoungGeneration(value)');
+  useStaticReads(far, () => true);
+  const fields = far as unknown as Record<symbol, unknown>;
+  const functions = Object.getOwnPropertySymbols(far)
+    .map((symbol) => fields[symbol])
+    .filter((value) => typeof value === 'function');
+  expect(functions.map((value) => isYoung(value) as boolean)).toEqual([true]);
 });
