@@ -1,5 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import * as fc from 'fast-check';
 import { Packr } from 'msgpackr';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -10,6 +8,7 @@ import { controlMapLimits } from '../../src/tunnel/limits.ts';
 import * as linkMessages from '../../src/tunnel/message.ts';
 import * as openMessages from '../../src/tunnel/open-message.ts';
 import * as syncMessages from '../../src/tunnel/sync-message.ts';
+import { collectGarbage } from '../../testkit/processes/collect-garbage.ts';
 import { StepCounter } from '../../testkit/processes/step-counter.ts';
 import { hostilePayload, knownBombs } from '../../testkit/stream/hostile-payload.ts';
 
@@ -35,9 +34,6 @@ const decoders: readonly ((payload: Uint8Array) => unknown)[] = [
   message.decodeSync,
   (payload) => message.decodeFailure(FrameType.reset, payload),
 ];
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
 
 function decode(payload: Uint8Array) {
   return decodeControlMap(FrameType.hello, payload);
