@@ -53,11 +53,23 @@ export class PooledDialer implements Dialer, AsyncDisposable {
   readonly #agents = new Map<string, ClusterAgents>();
   readonly #sessions = new Set<ClusterSession>();
   readonly #observeGap: (gapSeconds: number) => void;
+  readonly #opener: StreamOpener;
   #isDraining = false;
 
   constructor(options: PooledDialerOptions) {
     this.#options = options;
     this.#unreachable = new UnreachableTargets(options.clock);
+    this.#opener = {
+      agents: (cluster) => this.#agentsOf(cluster),
+      open: ({ cluster: { session } }, request, handler) => {
+        const stream = session.open(request, () => handler);
+        if (this.#isDraining) stream.reset(drainingError());
+        return stream;
+      },
+      isOpen: () => !this.#isDraining,
+      onSecondDial: () => void this.secondDialCount++,
+      clock: options.clock,
+    };
     const { metrics = noSessionMetrics } = options;
     metrics.total(
       'resumes',
@@ -92,18 +104,7 @@ export class PooledDialer implements Dialer, AsyncDisposable {
   }
 
   open(options: OpenOptions, handler: StreamHandler): TunnelStream {
-    const opener: StreamOpener = {
-      agents: () => this.#agentsOf(options.cluster),
-      open: ({ cluster: { session } }, request, streamHandler) => {
-        const stream = session.open(request, () => streamHandler);
-        if (this.#isDraining) stream.reset(drainingError());
-        return stream;
-      },
-      isOpen: () => !this.#isDraining,
-      onSecondDial: () => void this.secondDialCount++,
-      clock: this.#options.clock,
-    };
-    return new PooledStream(opener, options, handler);
+    return new PooledStream(this.#opener, options, handler);
   }
 
   async drain(signal: AbortSignal): Promise<void> {

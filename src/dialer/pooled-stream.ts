@@ -14,7 +14,7 @@ const defaultTimeoutMs = 10_000;
 /** What a stream needs of its dialer. */
 export interface StreamOpener {
   /** The sessions with the cluster's agents. */
-  readonly agents: () => ClusterAgents;
+  readonly agents: (cluster: string) => ClusterAgents;
   readonly open: (session: AgentSession, request: StreamRequest, handler: StreamHandler) => Stream;
   /** Whether the dialer takes dials. */
   readonly isOpen: () => boolean;
@@ -30,7 +30,8 @@ export interface StreamOpener {
  */
 export class PooledStream implements TunnelStream, StreamHandler {
   readonly #opener: StreamOpener;
-  readonly #options: OpenOptions;
+  /** Undefined after the dial, because many streams are open for hours. */
+  #options: OpenOptions | undefined;
   readonly #handler: StreamHandler;
   readonly #startedMs: number;
   #session: AgentSession;
@@ -39,7 +40,6 @@ export class PooledStream implements TunnelStream, StreamHandler {
   #sentMs: number | undefined;
   /** Why the first agent did not reach the target. */
   #firstError: TunnelError | undefined;
-  #isDialing = true;
   #mayDialAgain = true;
 
   constructor(opener: StreamOpener, options: OpenOptions, handler: StreamHandler) {
@@ -47,8 +47,8 @@ export class PooledStream implements TunnelStream, StreamHandler {
     this.#options = options;
     this.#handler = handler;
     this.#startedMs = opener.clock.now();
-    this.#session = opener.agents().choose(options.target);
-    this.#stream = this.#dial(options.timeoutMs ?? defaultTimeoutMs);
+    this.#session = opener.agents(options.cluster).choose(options.target);
+    this.#stream = this.#dial(options, options.timeoutMs ?? defaultTimeoutMs);
     const { signal } = options;
     if (signal?.aborted === true) this.#onAbort();
     else signal?.addEventListener('abort', this.#onAbort, { once: true });
@@ -59,7 +59,7 @@ export class PooledStream implements TunnelStream, StreamHandler {
   }
 
   write(bytes: Uint8Array): boolean {
-    if (this.#isDialing) this.#mayDialAgain = false;
+    if (this.#options !== undefined) this.#mayDialAgain = false;
     return this.#stream.write(bytes);
   }
 
@@ -84,10 +84,11 @@ export class PooledStream implements TunnelStream, StreamHandler {
   }
 
   onOpened(): void {
+    const { cluster, target } = this.#options!;
     this.#endDial();
     const { agents, clock } = this.#opener;
     const tookMs = this.#sentMs === undefined ? undefined : clock.now() - this.#sentMs;
-    agents().onDialed(this.#session, this.#options.target, tookMs);
+    agents(cluster).onDialed(this.#session, target, tookMs);
     this.#handler.onOpened?.();
   }
 
@@ -108,7 +109,8 @@ export class PooledStream implements TunnelStream, StreamHandler {
   }
 
   onClose(error: TunnelError | undefined): void {
-    if (this.#isDialing && error !== undefined && this.#dialAgain(error)) return;
+    const options = this.#options;
+    if (options !== undefined && error !== undefined && this.#dialAgain(options, error)) return;
     this.#endDial();
     // Without an answer of a second agent, the answer of the first one is the result.
     const isAnswered = this.#firstError === undefined || this.#session.agent !== undefined;
@@ -116,12 +118,12 @@ export class PooledStream implements TunnelStream, StreamHandler {
   }
 
   readonly #onAbort = (): void => {
-    const { signal } = this.#options;
-    this.reset(new TunnelError('cancelled', 'the dial was aborted', { cause: signal?.reason }));
+    const cause = this.#options?.signal?.reason as unknown;
+    this.reset(new TunnelError('cancelled', 'the dial was aborted', { cause }));
   };
 
-  #dial(timeoutMs: number): Stream {
-    const { target, caller, trace, share, isPatient } = this.#options;
+  #dial(options: OpenOptions, timeoutMs: number): Stream {
+    const { target, caller, trace, share, isPatient } = options;
     const { clock, open } = this.#opener;
     this.#sentMs = this.#session.cluster.isAttached ? clock.now() : undefined;
     return open(this.#session, { target, timeoutMs, caller, trace, share, isPatient }, this);
@@ -131,25 +133,28 @@ export class PooledStream implements TunnelStream, StreamHandler {
    * Starts the dial again if that loses nothing, within the time that is left. Returns whether it
    * did.
    */
-  #dialAgain(error: TunnelError): boolean {
-    const { target, timeoutMs = defaultTimeoutMs } = this.#options;
+  #dialAgain(options: OpenOptions, error: TunnelError): boolean {
+    const { cluster, target, timeoutMs = defaultTimeoutMs } = options;
     const { agents, clock, isOpen } = this.#opener;
     if (this.#session.agent !== undefined && mayDifferElsewhere(error.code)) {
-      agents().onFailed(this.#session, target, error.code);
+      agents(cluster).onFailed(this.#session, target, error.code);
     }
     const waitedMs = clock.now() - this.#startedMs;
     if (!this.#mayDialAgain || !isOpen() || (timeoutMs > 0 && waitedMs >= timeoutMs)) return false;
-    const session = this.#sessionAfter(error, waitedMs);
+    const session = this.#sessionAfter(options, error, waitedMs);
     if (session === undefined) return false;
     this.#session = session;
-    this.#stream = this.#dial(timeoutMs > 0 ? Math.ceil(timeoutMs - waitedMs) : 0);
+    this.#stream = this.#dial(options, timeoutMs > 0 ? Math.ceil(timeoutMs - waitedMs) : 0);
     return true;
   }
 
   /** The session for another attempt; undefined: the error is the result of the dial. */
-  #sessionAfter(error: TunnelError, waitedMs: number): AgentSession | undefined {
-    const { target } = this.#options;
-    const agents = this.#opener.agents();
+  #sessionAfter(
+    { cluster, target }: OpenOptions,
+    error: TunnelError,
+    waitedMs: number,
+  ): AgentSession | undefined {
+    const agents = this.#opener.agents(cluster);
     if (this.#session.agent === undefined) {
       // The session gave up before it reached an agent. It may be older than this dial, which has
       // a wait of its own.
@@ -170,8 +175,7 @@ export class PooledStream implements TunnelStream, StreamHandler {
   }
 
   #endDial(): void {
-    if (!this.#isDialing) return;
-    this.#isDialing = false;
-    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#options?.signal?.removeEventListener('abort', this.#onAbort);
+    this.#options = undefined;
   }
 }

@@ -38,6 +38,8 @@ export interface LimitedRequest {
 export type Release = () => void;
 
 interface User {
+  /** Requests share this text, because the credential of a stranger may be long. */
+  readonly key: string;
   running: number;
   longRunning: number;
   /** Requests that wait, the oldest first. */
@@ -96,19 +98,19 @@ export class UserLimits {
   ): Release | Promise<Release> {
     let user = this.#users.get(key);
     if (user === undefined) {
-      user = { running: 0, longRunning: 0, queue: new Set() };
+      user = { key, running: 0, longRunning: 0, queue: new Set() };
       this.#users.set(key, user);
     }
-    if (isLongRunning) return this.#startLongRunning(key, user, cluster);
-    if (user.running < this.#values.maxConcurrent) return this.#start(key, user);
-    return this.#wait(key, user, signal);
+    if (isLongRunning) return this.#startLongRunning(user, cluster);
+    if (user.running < this.#values.maxConcurrent) return this.#start(user);
+    return this.#wait(user, signal);
   }
 
-  #startLongRunning(key: string, user: User, cluster: string): Release {
+  #startLongRunning(user: User, cluster: string): Release {
     const { maxLongRunning, maxLongRunningOfCluster } = this.#values;
     const ofCluster = this.#clusters.get(cluster) ?? 0;
     if (user.longRunning >= maxLongRunning || ofCluster >= maxLongRunningOfCluster) {
-      this.#forget(key, user);
+      this.#forget(user);
       const isUsers = user.longRunning >= maxLongRunning;
       const owner = isUsers ? 'the user' : `cluster ${cluster}`;
       const limit = isUsers ? maxLongRunning : maxLongRunningOfCluster;
@@ -124,11 +126,11 @@ export class UserLimits {
       user.longRunning--;
       this.#longRunning--;
       this.#leave(cluster);
-      this.#forget(key, user);
+      this.#forget(user);
     };
   }
 
-  #start(key: string, user: User): Release {
+  #start(user: User): Release {
     user.running++;
     this.#running++;
     let isReleased = false;
@@ -139,11 +141,11 @@ export class UserLimits {
       this.#running--;
       const [next] = user.queue;
       next?.admit();
-      this.#forget(key, user);
+      this.#forget(user);
     };
   }
 
-  #wait(key: string, user: User, signal: AbortSignal): Promise<Release> {
+  #wait(user: User, signal: AbortSignal): Promise<Release> {
     const { maxConcurrent, maxQueued, maxWaitMs } = this.#values;
     signal.throwIfAborted();
     if (user.queue.size >= maxQueued) {
@@ -159,7 +161,7 @@ export class UserLimits {
     const waiting: Waiting = {
       admit: () => {
         stop();
-        resolve(this.#start(key, user));
+        resolve(this.#start(user));
       },
     };
     const onAbort = (): void => {
@@ -182,8 +184,8 @@ export class UserLimits {
     else this.#clusters.set(cluster, left);
   }
 
-  #forget(key: string, user: User): void {
-    if (user.running + user.longRunning + user.queue.size === 0) this.#users.delete(key);
+  #forget(user: User): void {
+    if (user.running + user.longRunning + user.queue.size === 0) this.#users.delete(user.key);
   }
 }
 

@@ -106,7 +106,7 @@ export class MessageParser {
   #step(bytes: Buffer, at: number): number {
     switch (this.#state) {
       case 'head':
-        return this.#gather(bytes, at, '\r\n\r\n', this.#maxHeadBytes, this.#onHead);
+        return this.#gather(bytes, at, '\r\n\r\n', this.#maxHeadBytes);
       case 'length':
       case 'chunk-data':
         return this.#body(bytes, at);
@@ -114,28 +114,22 @@ export class MessageParser {
         this.#sink.onBody(at === 0 ? bytes : bytes.subarray(at));
         return bytes.length;
       case 'chunk-line':
-        return this.#gather(bytes, at, '\r\n', maxChunkLineBytes, this.#onChunkLine);
+        return this.#gather(bytes, at, '\r\n', maxChunkLineBytes);
       case 'chunk-end':
-        return this.#gather(bytes, at, '\r\n', 2, this.#onChunkEnd);
+        return this.#gather(bytes, at, '\r\n', 2);
       case 'trailers':
-        return this.#gather(bytes, at, '\r\n', this.#maxHeadBytes, this.#onTrailerLine);
+        return this.#gather(bytes, at, '\r\n', this.#maxHeadBytes);
       default:
         return at;
     }
   }
 
   /**
-   * Waits for `end`, and passes on the text before it.
+   * Waits for `end`, and takes the text before it.
    *
    * @throws Http1Error `too_large` the text is longer than `maxBytes`
    */
-  #gather(
-    bytes: Buffer,
-    at: number,
-    end: string,
-    maxBytes: number,
-    take: (text: string) => void,
-  ): number {
+  #gather(bytes: Buffer, at: number, end: string, maxBytes: number): number {
     const held = this.#held;
     // The end may lie across two pieces.
     const whole = held === undefined ? bytes : Buffer.concat([held, bytes.subarray(at)]);
@@ -153,11 +147,24 @@ export class MessageParser {
     }
     this.#held = undefined;
     const next = found + end.length - start - (held?.length ?? 0) + at;
-    take(whole.toString('latin1', start, found));
+    this.#take(whole.toString('latin1', start, found));
     return next;
   }
 
-  readonly #onHead = (text: string): void => {
+  #take(text: string): void {
+    switch (this.#state) {
+      case 'head':
+        return this.#onHead(text);
+      case 'chunk-line':
+        return this.#onChunkLine(text);
+      case 'chunk-end':
+        return this.#onChunkEnd(text);
+      default:
+        return this.#onTrailerLine(text);
+    }
+  }
+
+  #onHead(text: string): void {
     const after = this.#sink.onHead(text);
     switch (after.kind) {
       case 'head':
@@ -176,25 +183,25 @@ export class MessageParser {
         this.#leftBytes = after.kind === 'length' ? after.bytes : 0;
         if (this.#leftBytes === 0) this.#complete();
     }
-  };
+  }
 
-  readonly #onChunkLine = (text: string): void => {
+  #onChunkLine(text: string): void {
     const [, size] = /^([0-9A-Fa-f]{1,13})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/.exec(text) ?? [];
     if (size === undefined) {
       throw new Http1Error('malformed', 'it has a chunk without a valid length');
     }
     this.#leftBytes = Number.parseInt(size, 16);
     this.#state = this.#leftBytes === 0 ? 'trailers' : 'chunk-data';
-  };
+  }
 
-  readonly #onChunkEnd = (text: string): void => {
+  #onChunkEnd(text: string): void {
     if (text !== '') {
       throw new Http1Error('malformed', 'it has a chunk that is longer than its length');
     }
     this.#state = 'chunk-line';
-  };
+  }
 
-  readonly #onTrailerLine = (text: string): void => {
+  #onTrailerLine(text: string): void {
     if (text !== '') {
       this.#trailerBytes += text.length + 2;
       if (this.#trailerBytes > this.#maxHeadBytes) {
@@ -210,7 +217,7 @@ export class MessageParser {
       this.#sink.onTrailers(parseFields(lines.join('\r\n')));
     }
     this.#complete();
-  };
+  }
 
   #body(bytes: Buffer, at: number): number {
     const end = Math.min(bytes.length, at + this.#leftBytes);

@@ -22,9 +22,9 @@ export interface ResponseFraming {
  */
 export function responseFraming(
   { status, headers }: HttpResponseHead,
-  { method, isHttp10 }: { readonly method: string; readonly isHttp10: boolean },
+  { isHead, isHttp10 }: { readonly isHead: boolean; readonly isHttp10: boolean },
 ): ResponseFraming {
-  const hasBody = method !== 'HEAD' && status !== 204 && status !== 304;
+  const hasBody = !isHead && status !== 204 && status !== 304;
   return {
     hasBody,
     isChunked: hasBody && !isHttp10 && fieldValues(headers, 'content-length').length === 0,

@@ -51,10 +51,8 @@ export class Stream implements TunnelStream {
   isPatient = false;
   readonly #owner: StreamOwner;
   readonly #scheduler: StreamScheduler;
-  /** The opener's. */
-  #request: StreamRequest | undefined;
-  /** The opener's: ends the wait for the answer. */
-  #answerTimer: Timer | undefined;
+  /** The opener's, until the answer, because many streams are open for hours. */
+  #dial: { request: StreamRequest; answerTimer: Timer | undefined } | undefined;
   /** Bits of `PendingControl`. */
   #pendingControl = 0;
   #isAnnounced = false;
@@ -77,9 +75,9 @@ export class Stream implements TunnelStream {
     this.handler = handler(this);
   }
 
-  /** The opener's: the content of OPEN. */
+  /** The opener's: the content of OPEN, while OPEN may have to be sent. */
   get request(): StreamRequest | undefined {
-    return this.#request;
+    return this.#dial?.request;
   }
 
   get pendingControl(): number {
@@ -160,16 +158,15 @@ export class Stream implements TunnelStream {
     this.#isEnded = true;
     this.#failure = error;
     this.#pendingControl = 0;
-    this.#answerTimer?.cancel();
+    this.#dial?.answerTimer?.cancel();
     this.sending.clear();
     this.receiving.close();
     this.#owner.ended(this);
   }
 
   /** The opener's: OPEN has to be sent. The answer, or the end of the stream, cancels the timer. */
-  open(request: StreamRequest, answerTimer = this.#answerTimer): void {
-    this.#request = request;
-    this.#answerTimer = answerTimer;
+  open(request: StreamRequest, answerTimer = this.#dial?.answerTimer): void {
+    this.#dial = { request, answerTimer };
     this.#schedule(PendingControl.open);
   }
 
@@ -213,7 +210,9 @@ export class Stream implements TunnelStream {
 
   /** The opener's: OPENED arrived, with the acceptor's window. */
   openedArrived({ window, stop }: Opened, maxKeptBytes: number): void {
-    this.#answerTimer?.cancel();
+    this.#dial?.answerTimer?.cancel();
+    // A peer may answer an OPEN that waits to be sent.
+    if ((this.#pendingControl & PendingControl.open) === 0) this.#dial = undefined;
     this.sending.open();
     this.#peerKnowsStop = stop === true;
     this.sending.setLimit(Math.min(window, maxKeptBytes));

@@ -1,9 +1,12 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { decodeFailure, encodeMessage } from '../../src/tunnel/message.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { decodeOpen } from '../../src/tunnel/open-message.ts';
 import type { TunnelStream } from '../../src/tunnel/stream-handler.ts';
+import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
+import { collectGarbage } from '../../testkit/processes/collect-garbage.ts';
 import { playedDialer, sessionNumber, welcome, withStream } from './played-dialer.ts';
 
 const opened = encodeMessage({ window: 1_000_000 });
@@ -56,6 +59,26 @@ describe('A dial whose agent is lost before it answers', () => {
   ])('A dial whose agent is lost is not repeated if its user has already %s', async (_, act) => {
     const { links, ends } = await lostDial(act);
     expect([links.length, ends]).toEqual([2, ['agent_lost']]);
+  });
+});
+
+describe('A dial that has succeeded', () => {
+  it('A dial that has succeeded keeps nothing of its target, which has the head of a request', async () => {
+    const { open, linked, links, say, openedCount } = playedDialer();
+    const dial = (): readonly [TunnelStream, WeakRef<object>] => {
+      const target = { ...sampleTarget };
+      return [open({ target }), new WeakRef(target)];
+    };
+    const [stream, target] = dial();
+    await linked(1);
+    await say(FrameType.welcome, welcome, 0);
+    const { stream: number } = await links[0]!.next(FrameType.open);
+    await say(FrameType.opened, opened, sessionNumber, number);
+    expect(openedCount()).toBe(1);
+    await turn();
+    collectGarbage();
+    expect(target.deref()).toBeUndefined();
+    expect(stream.number).toBe(number);
   });
 });
 

@@ -150,11 +150,13 @@ describe('The OIDC variables of a cluster', () => {
     await eventually(list);
   });
 
-  it('A token that no issuer signed is refused', async () => {
+  it('A token that no issuer signed, and one for another audience or issuer, is refused', async () => {
     const stranger = await startOidcProvider(certificates.server);
     const forged = await stranger.token({ ...claims, iss: provider.issuerUrl });
     await stranger[Symbol.asyncDispose]();
-    for (const token of [forged, 'a.b.c']) {
+    const others = [{ aud: 'another' }, { iss: 'https://another.example.com' }];
+    const ofOthers = others.map((other) => provider.token({ ...claims, ...other }));
+    for (const token of [forged, 'a.b.c', ...(await Promise.all(ofOthers))]) {
       const kubectl = await plane.kubectl(cluster, token);
       await expect(kubectl.run(['get', 'nodes'])).rejects.toThrow(refused);
     }

@@ -1,13 +1,9 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { type ClientSocket, WebSocketBridge } from '../../src/gateway/edge/websocket-bridge.ts';
 import { maxMessageBytes } from '../../src/gateway/edge/websocket-frames.ts';
 import type { HttpExchange } from '../../src/http-exchange/http-exchange.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
+import { collectGarbage } from '../../testkit/processes/collect-garbage.ts';
 
 const mib = 1024 ** 2;
 const text = 0x01;

@@ -1,8 +1,6 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import * as fc from 'fast-check';
 import { Packr } from 'msgpackr';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { decodeControlMap } from '../../src/tunnel/control-map.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
@@ -10,13 +8,19 @@ import { controlMapLimits } from '../../src/tunnel/limits.ts';
 import * as linkMessages from '../../src/tunnel/message.ts';
 import * as openMessages from '../../src/tunnel/open-message.ts';
 import * as syncMessages from '../../src/tunnel/sync-message.ts';
+import { collectGarbage } from '../../testkit/processes/collect-garbage.ts';
+import { StepCounter } from '../../testkit/processes/step-counter.ts';
 import { hostilePayload, knownBombs } from '../../testkit/stream/hostile-payload.ts';
 
 const message = { ...linkMessages, ...openMessages, ...syncMessages };
 
-/** A hostile payload may take so many times longer than a good one. Generous for a busy machine. */
-const maxTimeFactor = 20;
+/** The largest SYNC of our own encoder takes 6. */
+const maxStepsPerByte = 12;
 const maxAllocatedBytes = 1024 * 1024;
+
+// Before the first call, because it counts the blocks of functions that are compiled afterwards.
+const stepCounter = new StepCounter(/\/src\/tunnel\//);
+afterAll(() => stepCounter[Symbol.dispose]());
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 
@@ -30,9 +34,6 @@ const decoders: readonly ((payload: Uint8Array) => unknown)[] = [
   message.decodeSync,
   (payload) => message.decodeFailure(FrameType.reset, payload),
 ];
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
 
 function decode(payload: Uint8Array) {
   return decodeControlMap(FrameType.hello, payload);
@@ -62,26 +63,26 @@ const largestGood = message.encodeSync({
 
 const rounds = 8;
 
-/** The shortest of several rounds. Others were disturbed or ran before the decoder was compiled. */
-function cost(run: () => unknown): { readonly ms: number; readonly bytes: number } {
-  let [ms, bytes] = [Infinity, Infinity];
-  for (let round = 0; round < rounds; round++) {
-    const bytesBefore = process.memoryUsage().heapUsed;
-    const startedAtMs = performance.now();
+/**
+ * The steps of a call in the code of the tunnel, and the least memory of several rounds, because the
+ * garbage of others may be counted too.
+ */
+function cost(run: () => unknown): { readonly steps: number; readonly bytes: number } {
+  const quiet = (): void => {
     try {
       run();
     } catch {
       // The errors of decoders have their own tests.
     }
-    ms = Math.min(ms, performance.now() - startedAtMs);
+  };
+  const steps = stepCounter.count(quiet);
+  let bytes = Infinity;
+  for (let round = 0; round < rounds; round++) {
+    const bytesBefore = process.memoryUsage().heapUsed;
+    quiet();
     bytes = Math.min(bytes, Math.max(0, process.memoryUsage().heapUsed - bytesBefore));
   }
-  return { ms, bytes };
-}
-
-/** In milliseconds. Shorter times are not measured reliably. */
-function costOfGood(): number {
-  return Math.max(0.5, cost(() => message.decodeSync(largestGood)).ms);
+  return { steps, bytes };
 }
 
 describe('The decoder of control payloads', () => {
@@ -200,26 +201,30 @@ describe('The decoder of control payloads', () => {
 });
 
 describe('The cost of a hostile control payload', () => {
+  it('The decoder takes a few steps per byte for the largest payload of an honest peer', () => {
+    const { steps } = cost(() => message.decodeSync(largestGood));
+    expect(steps).toBeGreaterThan(largestGood.length);
+    expect(steps).toBeLessThan(maxStepsPerByte * largestGood.length);
+  });
+
   it.each(knownBombs)(
     'The decoder spends little on a hostile control payload: %s',
     (_, payload) => {
-      const goodMs = costOfGood();
       collectGarbage();
       for (const decodeMessage of decoders) {
-        const { ms, bytes } = cost(() => decodeMessage(payload));
-        expect(ms).toBeLessThan(maxTimeFactor * goodMs);
+        const { steps, bytes } = cost(() => decodeMessage(payload));
+        expect(steps).toBeLessThan(maxStepsPerByte * payload.length);
         expect(bytes).toBeLessThan(maxAllocatedBytes);
       }
     },
   );
 
   it('The decoder spends little on any control payload', () => {
-    const goodMs = costOfGood();
     collectGarbage();
     fc.assert(
       fc.property(hostilePayload, fc.constantFrom(...decoders), (payload, decodeMessage) => {
-        const { ms, bytes } = cost(() => decodeMessage(payload));
-        expect(ms).toBeLessThan(maxTimeFactor * goodMs);
+        const { steps, bytes } = cost(() => decodeMessage(payload));
+        expect(steps).toBeLessThan(maxStepsPerByte * payload.length);
         expect(bytes).toBeLessThan(maxAllocatedBytes);
       }),
       { numRuns: 200 },

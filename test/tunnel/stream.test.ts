@@ -54,6 +54,23 @@ function finished(): Stream {
   return stream;
 }
 
+describe('The content of OPEN', () => {
+  it('The stream forgets the content of OPEN with the answer', () => {
+    const stream = makeStream('opener');
+    expect(stream.request?.target).toBe(sampleTarget);
+    stream.openedArrived({ window: 0 }, kept);
+    expect(stream.request).toBeUndefined();
+  });
+
+  it('The stream keeps the content of an OPEN that waits to be sent when a peer answers early', () => {
+    const stream = makeStream('opener');
+    stream.open({ target: sampleTarget, timeoutMs: 0 });
+    stream.openedArrived({ window: 0 }, kept);
+    expect(stream.takePendingControl() & PendingControl.open).not.toBe(0);
+    expect(stream.request?.target).toBe(sampleTarget);
+  });
+});
+
 describe('A stream on a new link', () => {
   it('The stream sends the bytes again that the other end does not have, and schedules CREDIT', () => {
     const stream = sending(1000, 700);

@@ -7,14 +7,35 @@ const maxSchemes = 8;
  */
 export function offeredSchemes(header: string | undefined): string[] {
   const schemes: string[] = [];
-  // A comma inside quotes is not a separator.
-  for (const element of (header ?? '').match(/(?:"(?:\\.|[^"\\])*"|[^,"])+/g) ?? []) {
+  for (const element of listElements(header ?? '')) {
     // `realm="x"` is a parameter of the scheme before it; `Negotiate` and `Negotiate TlRM==` are
     // schemes.
     const scheme = /^\s*([A-Za-z0-9-]{1,20})(?:\s+[^=\s]|\s*$)/.exec(element)?.[1];
     if (scheme !== undefined && !schemes.includes(scheme)) schemes.push(scheme);
+    if (schemes.length === maxSchemes) break;
   }
-  return schemes.slice(0, maxSchemes);
+  return schemes;
+}
+
+/**
+ * The elements of a list. A comma inside quotes is not a separator, and a quote that is never closed
+ * ends with the header. Each character is read once, because the proxy chooses all of them.
+ */
+function* listElements(header: string): Generator<string> {
+  let start = 0;
+  let isQuoted = false;
+  for (let at = 0; at < header.length; at++) {
+    const character = header[at];
+    if (character === '"') {
+      isQuoted = !isQuoted;
+    } else if (isQuoted) {
+      if (character === '\\') at++;
+    } else if (character === ',') {
+      yield header.slice(start, at);
+      start = at + 1;
+    }
+  }
+  yield header.slice(start);
 }
 
 /**

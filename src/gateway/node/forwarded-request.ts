@@ -34,6 +34,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
   #client!: ClientSide;
   #state: 'admitting' | 'waiting' | 'answering' | 'answered' | 'raw' | 'closed' = 'admitting';
   #abort: AbortController | undefined = new AbortController();
+  /** Undefined before the request was admitted and after the head of its answer. */
   #admitted: Omit<AdmittedRequest, 'exchange'> | undefined;
   #exchange: HttpExchange | undefined;
   #raw: RawConnection | undefined;
@@ -134,14 +135,15 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
 
   onHead(head: HttpResponseHead): void {
     if (this.#state !== 'waiting') return;
-    const { route, host } = this.#admitted!;
+    const { route, host, upgrade } = this.#admitted!;
+    this.#admitted = undefined;
     const { status } = head;
     if (status === 401 || status === 403) this.#connection.refused();
     else this.#connection.authenticated();
     const forClient = { status, headers: responseHeaders(head.headers, route, host) };
     try {
       if (status === 101) {
-        this.#upgrade(head, forClient);
+        this.#upgrade(upgrade, head, forClient);
       } else {
         this.#leftBytes = bodyLength(this.#method, forClient);
         this.#client.begin(forClient);
@@ -155,9 +157,12 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
     }
   }
 
-  #upgrade({ headers }: HttpResponseHead, forClient: HttpResponseHead): void {
+  #upgrade(
+    asked: string | undefined,
+    { headers }: HttpResponseHead,
+    forClient: HttpResponseHead,
+  ): void {
     const protocol = headers.find(([name]) => name.toLowerCase() === 'upgrade')?.[1];
-    const asked = this.#admitted!.upgrade;
     if (protocol === undefined || protocol.toLowerCase() !== asked?.toLowerCase()) {
       throw new Error('it changes to a protocol that the client did not ask for');
     }
@@ -274,7 +279,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
   }
 
   #cutAnswer(problem: string): void {
-    const { cluster } = this.#admitted!.route;
+    const { cluster } = this.#record;
     this.#context.log.warn('response cut', { cluster, reason: `the body ${problem}` });
     this.#exchange!.reset(new TunnelError('protocol_error', `the body of the response ${problem}`));
     this.#client.cut();

@@ -5,6 +5,7 @@ import { Condition } from '../../base/condition.ts';
 import type { ReloadedFiles } from '../../base/files/reloaded-files.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import type { HostPort } from '../../base/net/host-port.ts';
+import { keepAlive } from '../../base/net/keep-alive.ts';
 import { ConnectionGuard } from '../../base/server/connection-guard.ts';
 import { listenAt } from '../../base/server/listen.ts';
 import type { TrustedProxies } from '../../base/server/trusted-proxies.ts';
@@ -141,6 +142,7 @@ class GatewayServer implements RunningGateway {
     });
     this.#server.on('connection', (socket) => {
       this.#sockets.add(socket);
+      keepAlive(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
     this.#exposeMetrics(metrics, parts.userLimits);

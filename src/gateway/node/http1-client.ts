@@ -40,7 +40,10 @@ type BodyState = 'held' | 'read' | 'dropped';
 /** The client's side of a request over HTTP/1.1, or HTTP/1.0. */
 export class Http1Client implements ClientSide {
   readonly #carrier: Http1Carrier;
-  readonly #head: Http1RequestHead;
+  readonly #isHead: boolean;
+  readonly #isHttp10: boolean;
+  readonly #isUpgrade: boolean;
+  readonly #expectsContinue: boolean;
   readonly #events: ClientEvents;
   #framing: ResponseFraming | undefined;
   #body: BodyState = 'held';
@@ -50,17 +53,20 @@ export class Http1Client implements ClientSide {
   #trailers: HeaderList | undefined;
   #hasSentContinue = false;
 
+  /** @param head is not kept, because a watch lasts for hours */
   constructor(carrier: Http1Carrier, head: Http1RequestHead, events: ClientEvents) {
     this.#carrier = carrier;
-    this.#head = head;
+    this.#isHead = head.method === 'HEAD';
+    this.#isHttp10 = head.isHttp10;
+    this.#isUpgrade = head.isUpgrade;
+    this.#expectsContinue = head.expectsContinue;
     this.#events = events;
   }
 
   inform({ status, headers }: HttpResponseHead): void {
-    const { isHttp10, expectsContinue } = this.#head;
-    if (isHttp10) return;
+    if (this.#isHttp10) return;
     if (status === 100) {
-      if (!expectsContinue) return;
+      if (!this.#expectsContinue) return;
       this.#hasSentContinue = true;
       this.#carrier.sendText(informationalText({ status, headers: [] }));
     } else if (status === 102 || status === 103) {
@@ -70,11 +76,11 @@ export class Http1Client implements ClientSide {
   }
 
   begin(head: HttpResponseHead): void {
-    const { expectsContinue } = this.#head;
-    const framing = responseFraming(head, this.#head);
+    const isHttp10 = this.#isHttp10;
+    const framing = responseFraming(head, { isHead: this.#isHead, isHttp10 });
     this.#framing = framing;
     // Without a 100, nobody knows whether the body follows.
-    if (expectsContinue && !this.#hasSentContinue) this.#carrier.endAfterAnswer();
+    if (this.#expectsContinue && !this.#hasSentContinue) this.#carrier.endAfterAnswer();
     const { isChunked } = framing;
     this.#carrier.sendText(responseText(head, { isChunked, keepsAlive: !this.#carrier.isLast }));
   }
@@ -99,7 +105,7 @@ export class Http1Client implements ClientSide {
   }
 
   upgrade(head: HttpResponseHead, exchange: HttpExchange): RawConnection {
-    if (!this.#head.isUpgrade) {
+    if (!this.#isUpgrade) {
       throw new Error('it changes the protocol of a request that did not ask for it');
     }
     return this.#carrier.upgrade(informationalText(head), exchange);

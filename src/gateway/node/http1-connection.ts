@@ -101,9 +101,8 @@ export class Http1Connection implements MessageSink, Http1Carrier {
       return { kind: 'none' };
     }
     forwarded.start(client);
-    if (!isUpgrade) return head.framing;
-    this.#socket.pause();
-    return { kind: 'raw' };
+    // It is read on, because the end of a client that leaves is behind its bytes.
+    return isUpgrade ? { kind: 'raw' } : head.framing;
   }
 
   onBody(bytes: Uint8Array): void {
@@ -199,7 +198,7 @@ export class Http1Connection implements MessageSink, Http1Carrier {
         }
         const taken = this.#parser.push(rest);
         // The bytes behind the head of an upgrade belong to the new protocol.
-        if (taken === 0 && !this.#parser.isIdle) return this.#hold(rest);
+        if (taken === 0 && !this.#parser.isIdle) return this.#holdEarly(rest);
         at += taken;
       }
     } catch (thrown) {
@@ -211,6 +210,12 @@ export class Http1Connection implements MessageSink, Http1Carrier {
   #hold(bytes: Buffer): void {
     this.#held = Buffer.concat([this.#held, bytes]);
     if (this.#held.length > this.#options.limits.maxHeldBytes) this.#socket.destroy();
+  }
+
+  /** Bytes of the new protocol, before the server has agreed to it. */
+  #holdEarly(bytes: Buffer): void {
+    this.#held = Buffer.concat([this.#held, bytes]);
+    if (this.#held.length >= this.#options.limits.maxHeldBytes) this.#socket.pause();
   }
 
   /** A client that has begun a head must send all of it in time. */

@@ -12,6 +12,8 @@ describe('Proxy-Authenticate', () => {
     ['Digest realm="a, Basic b", nonce="x\\", Basic", qop="auth", algorithm=MD5', ['Digest']],
     ['Digest realm="a", nonce = "b", Basic realm="c"', ['Digest', 'Basic']],
     ['basic realm=x, BASIC realm=y', ['basic', 'BASIC']],
+    ['Digest realm="a, Basic realm="b", NTLM', ['Digest']],
+    ['Digest realm="a, Basic', ['Digest']],
     ['Kerberos\u001b[31m, <script>, "Basic"', []],
     [
       Array.from({ length: 99 }, (_, i) => `S${i}`).join(','),
@@ -20,6 +22,15 @@ describe('Proxy-Authenticate', () => {
   ])('The Proxy-Authenticate header %j offers the schemes %j', (header, schemes) => {
     expect(offeredSchemes(header)).toEqual(schemes);
   });
+
+  // In quadratic time, this takes half a minute.
+  it(
+    'A quote that is never closed takes no quadratic time, which would block the program',
+    { timeout: 10_000 },
+    () => {
+      expect(offeredSchemes(`Basic ${'"\\'.repeat(140_000)}`)).toEqual(['Basic']);
+    },
+  );
 
   it.each<[string | undefined, boolean, RegExp]>([
     [undefined, false, /^put user and password into/],

@@ -28,7 +28,7 @@ import {
 import { run } from '../../../testkit/ground/kubernetes/run.ts';
 import { node } from '../../../testkit/world/world.ts';
 
-const httpPrograms = ['informers', 'kubelet', 'oldKubectl', 'prometheus'] as const;
+const httpPrograms = ['informers', 'kubelet', 'oldKubectl', 'prometheus', 'argocd'] as const;
 
 /** The real programs of these tests. */
 export interface PlanePrograms {

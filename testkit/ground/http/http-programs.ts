@@ -16,6 +16,8 @@ export interface HttpPrograms {
   /** kubectl 1.28, which streams only over SPDY. */
   readonly oldKubectl: string;
   readonly prometheus: string;
+  /** Argo CD's application controller and repository server, as its first argument says. */
+  readonly argocd: string;
   /** Upstream's user-server and service-proxy. */
   readonly clusterProxy: string;
 }
@@ -64,6 +66,16 @@ const recipes: Readonly<Record<HttpProgram, Recipe>> = {
       moduleDirectory: here('prometheus'),
       packages: { prometheus: 'github.com/prometheus/prometheus/cmd/prometheus' },
       duration: 'about five minutes',
+    },
+  },
+  argocd: {
+    executable: 'argocd',
+    build: {
+      title: 'Argo CD',
+      name: 'argocd',
+      moduleDirectory: here('argocd'),
+      packages: { argocd: '.' },
+      duration: 'about four minutes',
     },
   },
   clusterProxy: {
