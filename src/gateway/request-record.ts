@@ -13,6 +13,12 @@ export interface RequestRecordParts {
   readonly audit: AuditHook;
 }
 
+/** What serves a request. An object, so that no request needs a closure. */
+export interface RequestOwner {
+  /** The user has lost the right to the request while it is open. */
+  onRevoked(reason: string): void;
+}
+
 /** Checks open requests again when the rules change. */
 export type RequestGrants = Pick<LiveGrants, 'add' | 'remove'>;
 
@@ -29,8 +35,8 @@ export class RequestRecord {
   #release: Release | undefined;
   #endGrant: (() => void) | undefined;
   #hasEnded = false;
-  /** Called when the user loses the right to this request while it is open. */
-  onRevoked: ((reason: string) => void) | undefined;
+  /** Undefined until the request is served. */
+  owner: RequestOwner | undefined;
   /** Bytes of the body that were sent to the client. */
   sentBytes = 0;
 
@@ -66,7 +72,7 @@ export class RequestRecord {
   /** The rules must allow the request as long as it is open. */
   isGrantedBy(grants: RequestGrants, request: Omit<Grant, 'end'>): void {
     if (this.#hasEnded) return;
-    const grant: Grant = { ...request, end: (reason) => this.onRevoked?.(reason) };
+    const grant: Grant = { ...request, end: (reason) => this.owner?.onRevoked(reason) };
     grants.add(grant);
     this.#endGrant = () => grants.remove(grant);
   }

@@ -138,7 +138,7 @@ describe('The admission of a request', () => {
     expect(grants.size).toBe(0);
     const record = await start('/c1/api/v1/pods?watch=1');
     const reasons: string[] = [];
-    record.onRevoked = (reason) => reasons.push(reason);
+    record.owner = { onRevoked: (reason) => reasons.push(reason) };
     const [grant] = grants;
     expect(grant).toMatchObject({ subject: ann, cluster: 'c1', action: { verb: 'watch' } });
     grant!.end('revoked', 'denied');

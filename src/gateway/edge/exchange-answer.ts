@@ -9,7 +9,7 @@ import { bodyLength } from '../body-length.ts';
 import { exchangeError } from '../exchange-error.ts';
 import type { AdmittedRequest } from '../admitted-request.ts';
 import { GatewayError } from '../gateway-error.ts';
-import type { RequestRecord } from '../request-record.ts';
+import type { RequestOwner, RequestRecord } from '../request-record.ts';
 import { responseHeaders } from '../response-headers.ts';
 import type { EdgeContext } from './edge-context.ts';
 import { WebSocketBridge } from './websocket-bridge.ts';
@@ -34,7 +34,7 @@ const nullBodyStatuses: ReadonlySet<number> = new Set([101, 204, 205, 304]);
  * back-pressure. A response that the server or the tunnel cuts ends with an error, so that the
  * client notices.
  */
-export class ExchangeAnswer implements HttpExchangeHandler {
+export class ExchangeAnswer implements HttpExchangeHandler, RequestOwner {
   readonly #context: EdgeContext;
   readonly #parts: AnswerParts;
   readonly #answer = Promise.withResolvers<Response>();
@@ -55,7 +55,7 @@ export class ExchangeAnswer implements HttpExchangeHandler {
   constructor(context: EdgeContext, parts: AnswerParts) {
     this.#context = context;
     this.#parts = parts;
-    parts.record.onRevoked = (reason) => this.#revoked(reason);
+    parts.record.owner = this;
   }
 
   /** Resolves with the response once its head is there. @throws GatewayError */
@@ -80,7 +80,7 @@ export class ExchangeAnswer implements HttpExchangeHandler {
   }
 
   /** The user has lost the right to the request. */
-  #revoked(reason: string): void {
+  onRevoked(reason: string): void {
     if (this.#state === 'over') return;
     const { cluster } = this.#parts.admitted.route;
     this.#context.log.info('request ended by rules', { cluster, reason });

@@ -10,7 +10,7 @@ import { TunnelError } from '../../tunnel/errors.ts';
 import { exchangeError } from '../exchange-error.ts';
 import type { AdmittedRequest, IncomingRequest } from '../admitted-request.ts';
 import { GatewayError } from '../gateway-error.ts';
-import type { RequestRecord } from '../request-record.ts';
+import type { RequestOwner, RequestRecord } from '../request-record.ts';
 import { responseHeaders } from '../response-headers.ts';
 import { statusAnswer } from '../status-answer.ts';
 import type { ClientConnection } from './client-connection.ts';
@@ -24,7 +24,7 @@ import { trailerFields } from '../trailer-fields.ts';
  * and then moves bodies between the client and an exchange, both ways, with backpressure. A response
  * that the server or the tunnel cuts is cut for the client as well.
  */
-export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
+export class ForwardedRequest implements HttpExchangeHandler, ClientEvents, RequestOwner {
   readonly #context: GatewayContext;
   readonly #method: string;
   /** Undefined once it was admitted, because a watch lasts for hours. */
@@ -55,7 +55,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
     this.#request = request;
     this.#connection = connection;
     this.#record = context.gateway.begin(request);
-    this.#record.onRevoked = (reason) => this.#revoked(reason);
+    this.#record.owner = this;
     context.requests.add(this);
   }
 
@@ -86,7 +86,8 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
     );
   }
 
-  #revoked(reason: string): void {
+  /** The user has lost the right to the request. */
+  onRevoked(reason: string): void {
     this.#context.log.info('request ended by rules', { cluster: this.#record.cluster, reason });
     this.#end(new TunnelError('forbidden', reason), new GatewayError('Forbidden', reason));
   }

@@ -1,6 +1,7 @@
 import { type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Timer } from '../../base/clock.ts';
+import { releaseSocket } from '../../base/net/release-socket.ts';
 import { SocketInput } from '../../base/net/socket-input.ts';
 import { Http1Error } from '../../http1/http1-error.ts';
 import { type AfterHead, MessageParser, type MessageSink } from '../../http1/message-parser.ts';
@@ -292,5 +293,6 @@ export class Http1Connection implements MessageSink, Http1Carrier {
       this.#options.connection.ended();
     }
     this.#options.onClosed();
+    releaseSocket(this.#socket);
   }
 }

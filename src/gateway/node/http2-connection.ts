@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Timer } from '../../base/clock.ts';
+import { releaseSocket } from '../../base/net/release-socket.ts';
 import { SocketInput } from '../../base/net/socket-input.ts';
 import { type SenderOwner, SocketSender } from '../../base/net/socket-sender.ts';
 import type { Http2ConnectionOwner } from '../../http2/connection-owner.ts';
@@ -60,6 +61,7 @@ export class Http2Connection implements Http2ConnectionOwner, SenderOwner {
       this.#ended();
       this.#sender.destroy();
       options.onClosed();
+      releaseSocket(socket);
     });
     new SocketInput(socket, noBytes).start((bytes) => this.#onRead(bytes));
   }
