@@ -1,10 +1,12 @@
+const noMemory = new Uint8Array();
+
 /**
  * Bytes that come in pieces, gathered in one buffer. A peer may send pieces of one byte, and an
  * object for each takes a hundred times as much.
  */
 export class GrowingBytes {
   readonly #maxBytes: number;
-  #memory = new Uint8Array();
+  #memory = noMemory;
   #length = 0;
 
   /** @param maxBytes the owner never appends more, so that the buffer need not be larger */
@@ -31,7 +33,7 @@ export class GrowingBytes {
   /** Returns all bytes and forgets them. */
   take(): Uint8Array<ArrayBuffer> {
     const bytes = this.#memory.subarray(0, this.#length);
-    this.#memory = new Uint8Array();
+    this.#memory = noMemory;
     this.#length = 0;
     return bytes;
   }

@@ -15,8 +15,8 @@ describe('Argo CD, whose clusters are URLs of the gateway', () => {
   beforeAll(async () => {
     plane = await Plane.start(programs, { gatewayApart: true });
     const { hub, directory } = plane;
-    const hosts = { [`cluster2.${domain}`]: '127.0.0.1' };
-    argoCd = await ArgoCd.start(programs, { hub, directory, hosts });
+    const hosts = [`cluster2.${domain}`];
+    argoCd = await ArgoCd.start(programs, { hub, directory, hosts, gatewayPort: portOf(plane) });
   });
   afterAll(async () => {
     await argoCd?.[Symbol.asyncDispose]();
@@ -76,8 +76,11 @@ describe('Argo CD, whose clusters are URLs of the gateway', () => {
 });
 
 function hostUrl(plane: Plane, cluster: ClusterName): string {
-  const [, port] = plane.gatewayAddress.split(':');
-  return `https://${cluster}.${domain}:${port}`;
+  return `https://${cluster}.${domain}:${portOf(plane)}`;
+}
+
+function portOf(plane: Plane): number {
+  return Number(plane.gatewayAddress.split(':')[1]);
 }
 
 async function untilSynced(argoCd: ArgoCd, application: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Timer } from '../../base/clock.ts';
+import { GrowingBytes } from '../../base/growing-bytes.ts';
 import { releaseSocket } from '../../base/net/release-socket.ts';
 import { SocketInput } from '../../base/net/socket-input.ts';
 import { Http1Error } from '../../http1/http1-error.ts';
@@ -52,7 +53,7 @@ export class Http1Connection implements MessageSink, Http1Carrier {
   #unsentBytes = 0;
   #isHeldUp = false;
   /** Bytes behind a request that is not answered yet. */
-  #held: Buffer = noBytes;
+  readonly #held = new GrowingBytes();
   #headTimer: Timer | undefined;
   #raw: UpgradedConnection | undefined;
 
@@ -165,8 +166,7 @@ export class Http1Connection implements MessageSink, Http1Carrier {
     this.#writer.flush();
     const raw = new UpgradedConnection(socket, exchange, this.#options.context.clock);
     this.#raw = raw;
-    const early = this.#held;
-    this.#held = noBytes;
+    const early = this.#held.take();
     if (early.length > 0) raw.push(early);
     else socket.resume();
     return raw;
@@ -188,7 +188,7 @@ export class Http1Connection implements MessageSink, Http1Carrier {
       for (let at = 0; at < bytes.length;) {
         if (this.#parser.isIdle) {
           if (this.isLast) return;
-          if (this.#answering !== undefined) return this.#hold(bytes.subarray(at));
+          if (this.#answering !== undefined) return this.#holdNext(bytes.subarray(at));
           this.#parser.begin();
         }
         const rest = at === 0 ? bytes : bytes.subarray(at);
@@ -208,14 +208,15 @@ export class Http1Connection implements MessageSink, Http1Carrier {
     }
   }
 
-  #hold(bytes: Buffer): void {
-    this.#held = Buffer.concat([this.#held, bytes]);
+  /** Requests that came ahead of an answer. */
+  #holdNext(bytes: Buffer): void {
+    this.#held.append(bytes);
     if (this.#held.length > this.#options.limits.maxHeldBytes) this.#socket.destroy();
   }
 
   /** Bytes of the new protocol, before the server has agreed to it. */
   #holdEarly(bytes: Buffer): void {
-    this.#held = Buffer.concat([this.#held, bytes]);
+    this.#held.append(bytes);
     if (this.#held.length >= this.#options.limits.maxHeldBytes) this.#socket.pause();
   }
 
@@ -273,9 +274,8 @@ export class Http1Connection implements MessageSink, Http1Carrier {
     }
     // The rest of a body that nobody wants is in front of the next request.
     this.#socket.resume();
-    const held = this.#held;
-    this.#held = noBytes;
-    if (held.length > 0) this.#onRead(held);
+    const held = this.#held.take();
+    if (held.length > 0) this.#onRead(Buffer.from(held.buffer, 0, held.length));
   }
 
   #onSocketEnd(): void {

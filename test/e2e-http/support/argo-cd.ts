@@ -4,6 +4,8 @@ import type { RunningApiServer } from '../../../testkit/ground/kubernetes/api-se
 import { run } from '../../../testkit/ground/kubernetes/run.ts';
 import { waitFor } from '../../../testkit/ground/kubernetes/wait.ts';
 import { startRedis } from '../../../testkit/ground/services.ts';
+import { startLoopbackRelay } from '../../../testkit/network/loopback-relay.ts';
+import { NetworkNamespace } from '../../../testkit/network/network-namespace.ts';
 import { freePort, startProgram, type Program } from '../../../testkit/processes/process.ts';
 import type { PlanePrograms } from './prepare.ts';
 
@@ -16,8 +18,10 @@ export interface ArgoCdOptions {
   readonly hub: RunningApiServer;
   /** A directory for its repository and files. */
   readonly directory: string;
-  /** Names that Argo CD finds in DNS, to their addresses. */
-  readonly hosts: Readonly<Record<string, string>>;
+  /** Names of loopback that Argo CD finds in DNS. */
+  readonly hosts: readonly string[];
+  /** The port of the gateway on loopback. */
+  readonly gatewayPort: number;
 }
 
 /** A cluster as Argo CD's Secret describes it. */
@@ -55,14 +59,13 @@ export class ArgoCd implements AsyncDisposable {
   }
 
   static async start(programs: PlanePrograms, options: ArgoCdOptions): Promise<ArgoCd> {
-    const { hub, directory, hosts } = options;
+    const { hub, directory, hosts, gatewayPort } = options;
     await using stack = new AsyncDisposableStack();
     const repository = join(directory, 'manifests');
     await mkdir(repository);
     await git(repository, 'init', '--quiet', '--initial-branch=main');
     const hostsFile = join(directory, 'argocd.hosts');
-    const names = Object.entries(hosts).map(([name, address]) => `${address} ${name}\n`);
-    await writeFile(hostsFile, ['127.0.0.1 localhost\n', ...names].join(''));
+    await writeFile(hostsFile, `127.0.0.1 ${['localhost', ...hosts].join(' ')}\n`);
     await hub.apply(customResourceDefinitions);
     await waitFor(() => hub.kubectl(['get', 'applications.argoproj.io']), {
       what: 'the resources of Argo CD',
@@ -70,26 +73,32 @@ export class ArgoCd implements AsyncDisposable {
     });
     await hub.apply(settings);
     const redis = stack.use(await startRedis(programs.redis));
+    // The controller offers its metrics on all addresses, which no flag changes.
+    const apart = stack.use(await NetworkNamespace.create());
+    const needed = [redis.port, gatewayPort, Number(new URL(hub.url).port)];
+    stack.use(await startLoopbackRelay(apart, directory, needed));
     const port = await freePort();
     const start = (name: string, args: readonly string[]): Program =>
       stack.use(
-        startProgram({
-          name,
-          command: 'unshare',
-          // The second program of the command line sees these names instead of the machine's.
-          args: [
-            ...['--mount', 'sh', '-c', 'mount --bind "$0" /etc/hosts && exec "$@"', hostsFile],
-            ...[programs.http.argocd, name, '--redis', `127.0.0.1:${redis.port}`, ...args],
-          ],
-          env: { ARGOCD_GPG_ENABLED: 'false', HOME: directory, TMPDIR: directory },
-          killAfterMs: 1000,
-        }),
+        startProgram(
+          apart.inside({
+            name,
+            command: 'unshare',
+            // The second program of the command line sees these names instead of the machine's.
+            args: [
+              ...['--mount', 'sh', '-c', 'mount --bind "$0" /etc/hosts && exec "$@"', hostsFile],
+              ...[programs.http.argocd, name, '--redis', `127.0.0.1:${redis.port}`, ...args],
+            ],
+            env: { ARGOCD_GPG_ENABLED: 'false', HOME: directory, TMPDIR: directory },
+            killAfterMs: 1000,
+          }),
+        ),
       );
     const repoServer = start('argocd-repo-server', [
       ...['--address', '127.0.0.1', '--port', `${port}`, '--disable-tls'],
       ...['--metrics-address', '127.0.0.1', '--metrics-port', `${await freePort()}`],
     ]);
-    await repoServer.waitForPort(port);
+    await repoServer.waitForLine(/is listening on/);
     const controller = start('argocd-application-controller', [
       ...['--kubeconfig', hub.kubeconfigFile, '--namespace', namespace],
       ...['--repo-server', `127.0.0.1:${port}`, '--repo-server-plaintext'],
