@@ -46,6 +46,11 @@ export interface Http2Limits {
    * REFUSED_STREAM.
    */
   readonly maxUnsentBytes: number;
+  /**
+   * How long a client may send the rest of a body after the whole answer, in milliseconds. Then the
+   * stream ends with RST_STREAM. 0: at once.
+   */
+  readonly answeredLingerMs: number;
   /** Answers that the client does not read: bytes of output that have not left the process. */
   readonly maxQueuedBytes: number;
 }
@@ -66,5 +71,7 @@ export const defaultHttp2Limits: Http2Limits = {
   controlsPerSecond: 1_000,
   // The senders of calls have limits of their own.
   maxUnsentBytes: Infinity,
+  // gRPC clients expect RST_STREAM with the answer.
+  answeredLingerMs: 0,
   maxQueuedBytes: 1024 * 1024,
 };

@@ -77,6 +77,8 @@ export class Http2ServerConnection implements FrameEvents {
       window: this.#window,
       controls: this.#controls,
       streams: this.#streams,
+      lingerMs: limits.answeredLingerMs,
+      clock,
       onRemoved: () => this.#drain.check(),
     });
     this.#acceptor = new StreamAcceptor({
@@ -257,14 +259,16 @@ export class Http2ServerConnection implements FrameEvents {
   }
 
   #remoteEnd(stream: Http2ServerStream, trailers: readonly HeaderField[]): void {
-    if (!stream.onRemoteEnd(trailers)) this.#streamError(stream, 'PROTOCOL_ERROR');
+    if (this.#sender.isAnswered(stream)) this.#sender.remove(stream);
+    else if (!stream.onRemoteEnd(trailers)) this.#streamError(stream, 'PROTOCOL_ERROR');
   }
 
   /** Resets a stream because of its client. That costs us as much as a reset by the client. */
   #streamError(stream: Http2ServerStream, code: Http2ErrorCode): void {
     this.#resets.count();
     if (this.#dataStream === stream) this.#dataStream = undefined;
-    stream.reset(code);
+    if (this.#sender.isAnswered(stream)) this.#sender.endAnswered(stream, code);
+    else stream.reset(code);
   }
 
   /** Answers DATA for a stream that the client itself has ended. */

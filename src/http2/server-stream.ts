@@ -229,7 +229,8 @@ export class Http2ServerStream implements SentListener {
       this.#handler?.onSent();
     } else if (this.#isOver) {
       this.#isSent = true;
-      if (this.isRemoteEnded || !this.keepsReading) this.#connection.streamClosed(this);
+      if (this.isRemoteEnded) this.#connection.streamClosed(this);
+      else if (!this.keepsReading) this.#connection.streamAnswered(this);
     }
   }
 
@@ -286,7 +287,6 @@ export class Http2ServerStream implements SentListener {
     this.#connection.streamFinished(this);
   }
 
-  /** Nobody takes the bytes that have arrived. */
   #releaseHeld(): void {
     const heldBytes = this.#receiver.takeHeld();
     if (heldBytes > 0) this.#connection.heldChanged(-heldBytes);

@@ -12,6 +12,8 @@ export interface StreamConnection<Stream> {
   streamReady(stream: Stream): void;
   /** Our half was copied into the output completely. */
   streamFinished(stream: Stream): void;
+  /** Our half has left the process, and nobody reads the client's half, which is not complete. */
+  streamAnswered(stream: Stream): void;
   /** The stream has ended in order. */
   streamClosed(stream: Stream): void;
   /** Ends the stream with RST_STREAM. */

@@ -1,3 +1,5 @@
+import type { Clock } from '../base/clock.ts';
+import { AnsweredStreams } from './answered-streams.ts';
 import type { ConnectionWindow } from './connection-window.ts';
 import type { ControlWriter } from './control-writer.ts';
 import type { Http2ErrorCode } from './http2-error.ts';
@@ -21,6 +23,9 @@ export interface StreamSenderOptions {
   /** Bounds frames without effect. DATA allows more of them. */
   readonly controls: RateLimit;
   readonly streams: StreamTable;
+  /** `Http2Limits.answeredLingerMs`. */
+  readonly lingerMs: number;
+  readonly clock: Clock;
   /** A stream has left the table. */
   readonly onRemoved: () => void;
 }
@@ -35,6 +40,8 @@ export class StreamSender implements StreamConnection<Http2ServerStream> {
   readonly #options: StreamSenderOptions;
   readonly #scheduler: SendScheduler;
   readonly #ledger = new SentLedger();
+  /** Undefined: an answer ends its stream at once. */
+  readonly #answered: AnsweredStreams | undefined;
   /** Streams that have ended and whose handlers have not been told. */
   #closing: Http2ServerStream[] = [];
 
@@ -42,6 +49,11 @@ export class StreamSender implements StreamConnection<Http2ServerStream> {
     this.#options = options;
     this.output = options.output;
     this.#scheduler = new SendScheduler(options.output, options.settings);
+    const { lingerMs, clock } = options;
+    if (lingerMs > 0) {
+      const onExpired = (stream: Http2ServerStream) => this.endAnswered(stream, 'NO_ERROR');
+      this.#answered = new AnsweredStreams({ lingerMs, clock, onExpired });
+    }
   }
 
   /** Fills the output with frames of the streams. */
@@ -66,6 +78,7 @@ export class StreamSender implements StreamConnection<Http2ServerStream> {
   drop(streams: readonly Http2ServerStream[]): void {
     for (const stream of streams) stream.drop();
     this.#closing.push(...streams);
+    this.#answered?.clear();
   }
 
   /** Tells the handlers of streams that have ended and do not know it. */
@@ -83,8 +96,20 @@ export class StreamSender implements StreamConnection<Http2ServerStream> {
     this.#options.streams.endedByUs(streamId);
   }
 
+  /** The handler of the stream was told the end, and the client's half is open. */
+  isAnswered(stream: Http2ServerStream): boolean {
+    return this.#answered?.has(stream) === true;
+  }
+
+  /** Ends the client's half of an answered stream. */
+  endAnswered(stream: Http2ServerStream, code: Http2ErrorCode): void {
+    this.writeReset(stream.id, code);
+    this.remove(stream);
+  }
+
   remove(stream: Http2ServerStream): void {
     this.#options.streams.remove(stream.id);
+    this.#answered?.remove(stream);
     this.#options.onRemoved();
   }
 
@@ -110,8 +135,16 @@ export class StreamSender implements StreamConnection<Http2ServerStream> {
 
   streamFinished(stream: Http2ServerStream): void {
     // The client's half is not needed any more (RFC 9113, section 8.1).
-    if (!stream.isRemoteEnded && !stream.keepsReading) this.writeReset(stream.id, 'NO_ERROR');
+    if (this.#answered === undefined && !stream.isRemoteEnded && !stream.keepsReading) {
+      this.writeReset(stream.id, 'NO_ERROR');
+    }
     this.track(stream, 0, 0);
+  }
+
+  streamAnswered(stream: Http2ServerStream): void {
+    if (this.#answered === undefined) return this.streamClosed(stream);
+    this.#answered.add(stream);
+    stream.closed();
   }
 
   streamClosed(stream: Http2ServerStream): void {

@@ -111,6 +111,17 @@ describeWith({ curl: await ground.debian('curl') }, 'curl at the gateway', ({ cu
     expect((await run(...silent, '--request', 'DELETE', url)).stdout).toBe('2 204 0');
   });
 
+  it('curl shows an answer that comes while it sends a body', async () => {
+    const unknown = `${world.gateway.url}/No_Cluster/a`;
+    const silent = ['--output', join(directory, 'out'), '--write-out', '%{http_code}'];
+    for (let times = 0; times < 100; times++) {
+      expect(await run(...silent, '--data', '{}', unknown)).toMatchObject({
+        code: 0,
+        stdout: '404',
+      });
+    }
+  });
+
   it('curl notices an answer that is cut', async () => {
     world.answer = (_request, response) => {
       response.writeHead(200, { 'Content-Length': 10 });

@@ -59,6 +59,7 @@ export const defaultServerLimits: GatewayServerLimits = {
     controlBurst: 1000,
     controlsPerSecond: 100,
     maxUnsentBytes: 32 * 1024 * 1024,
+    answeredLingerMs: 2_000,
   },
   goAwayTimeoutMs: 5_000,
 };
