@@ -4,7 +4,7 @@ import type { Http2ServerStream } from './server-stream.ts';
 export interface AnsweredStreamsOptions {
   readonly lingerMs: number;
   readonly clock: Clock;
-  /** The client had its time: the stream ends with RST_STREAM. */
+  /** The client had its time. To be answered with RST_STREAM and `remove`. */
   readonly onExpired: (stream: Http2ServerStream) => void;
 }
 
@@ -57,7 +57,6 @@ export class AnsweredStreams {
         this.#timer ??= clock.setTimer(deadlineMs - nowMs, () => this.#expire());
         return;
       }
-      this.#deadlines.delete(stream);
       onExpired(stream);
     }
   }
