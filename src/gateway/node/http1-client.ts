@@ -136,6 +136,11 @@ export class Http1Client implements ClientSide {
 
   // The calls of the connection.
 
+  /** The head of the answer was sent. */
+  get hasBegun(): boolean {
+    return this.#framing !== undefined;
+  }
+
   /** A piece of the body. Borrowed: valid until this returns. */
   onBody(bytes: Uint8Array): void {
     if (this.#body === 'read') {

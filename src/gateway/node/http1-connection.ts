@@ -1,4 +1,4 @@
-import { type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Timer } from '../../base/clock.ts';
 import { GrowingBytes } from '../../base/growing-bytes.ts';
@@ -172,8 +172,6 @@ export class Http1Connection implements MessageSink, Http1Carrier {
     return raw;
   }
 
-  // The socket.
-
   #onRead(bytes: Buffer): void {
     if (this.#raw !== undefined) {
       this.#raw.push(bytes);
@@ -211,7 +209,10 @@ export class Http1Connection implements MessageSink, Http1Carrier {
   /** Requests that came ahead of an answer. */
   #holdNext(bytes: Buffer): void {
     this.#held.append(bytes);
-    if (this.#held.length > this.#options.limits.maxHeldBytes) this.#socket.destroy();
+    if (this.#held.length <= this.#options.limits.maxHeldBytes) return;
+    // The client may have all of the answer before this process knows it.
+    if (this.#answering!.hasBegun) this.#socket.pause();
+    else this.#socket.destroy();
   }
 
   /** Bytes of the new protocol, before the server has agreed to it. */
