@@ -13,7 +13,7 @@ export interface GatewayServerLimits {
   readonly maxHeadBytes: number;
   /**
    * Bytes of HTTP/1.1 that wait until the request before them is answered. A client that sends more
-   * ahead is closed.
+   * before the answer begins is closed. After that it has to wait.
    */
   readonly maxHeldBytes: number;
   /** Connections to the listener. They stay below the limit of open files. */
