@@ -91,7 +91,8 @@ export class SocketWriter implements TurnTask {
       this.#recycle(buffer);
       this.#untakenCount--;
       if (error) return;
-      if (this.#untakenCount === 0) this.flush();
+      // Within a turn, the kernel takes a full buffer at once. The rest waits for the turn's end.
+      if (this.#untakenCount === 0 && !this.#isScheduled) this.flush();
       this.#onTaken(bytes);
     });
   }

@@ -50,6 +50,17 @@ describe('A writer of a socket', () => {
     expect(Buffer.concat(written).toString()).toBe(`${line}\n`.repeat(1_000));
   });
 
+  it('A writer gathers until the end of the turn what comes behind a buffer that the kernel took at once', async () => {
+    const { socket, written, take } = slowSocket();
+    const writer = new SocketWriter(socket, () => {});
+    writer.write(new Uint8Array(64 * 1024 + 100));
+    take();
+    writer.write(new Uint8Array(200));
+    expect(written.map(({ length }) => length)).toEqual([64 * 1024]);
+    await turn();
+    expect(written.map(({ length }) => length)).toEqual([64 * 1024, 300]);
+  });
+
   it('A writer that ends sends everything first', async () => {
     const { socket, written } = slowSocket();
     const writer = new SocketWriter(socket, () => {});
