@@ -1,12 +1,14 @@
+import { bulkPieceBytes } from '../base/bulk-piece-bytes.ts';
 import type { OwnerOfBytes } from '../base/net/send-queue.ts';
 import { dataHeaderMaxBytes } from './packet.ts';
 
 /**
- * Largest payload of a DATA packet that we send. Large, because a client has ten slots for packets.
- * Not larger, because grpc-go takes a message of more than 32 KiB into a buffer of 1 MiB, which it
- * clears first (its `mem` package), and that costs a Go client a sixth of its CPU.
+ * Largest payload of a DATA packet that we send, half of a DATA frame of the tunnel. Large, because a
+ * client has ten slots for packets. Not larger, because grpc-go takes a message of more than 32 KiB
+ * into a buffer of 1 MiB, which it clears first (its `mem` package), and that costs a Go client a
+ * sixth of its CPU.
  */
-export const maxPayloadBytes = 32 * 1024 - dataHeaderMaxBytes;
+export const maxPayloadBytes = bulkPieceBytes / 2;
 const smallPayloadBytes = 4 * 1024;
 
 /**

@@ -1,6 +1,12 @@
 import { frameHeaderBytes } from './frame.ts';
 import { type Block, type Slab, type SlabPool, maxDataBytes } from './slab.ts';
 
+/**
+ * A write is not cut for fewer bytes than this at the end of a frame or a slab, so that pieces that
+ * fit in a frame stay whole (`bulkPieceBytes`).
+ */
+const minPieceBytes = 1024;
+
 /** A DATA frame in a slab: its payload is the bytes [offset, offset + length) of the stream. */
 class Chunk implements Block {
   readonly slab: Slab;
@@ -168,10 +174,11 @@ export class SendBuffer {
     const tail = this.#tail;
     if (last !== undefined && tail !== undefined) {
       const leftBytes = tail.bytes.length - last.end;
-      const unsent = this.#nextUnsent < this.#chunks.length;
-      if (unsent && leftBytes > 0 && last.length < maxDataBytes) return last;
-      // Behind a sent frame a new one needs its own header; it is not worth one for a few bytes.
-      if (leftBytes >= frameHeaderBytes + Math.min(wantedBytes, 1024)) {
+      const isUnsent = this.#nextUnsent < this.#chunks.length;
+      const minBytes = Math.min(wantedBytes, minPieceBytes);
+      if (isUnsent && Math.min(leftBytes, maxDataBytes - last.length) >= minBytes) return last;
+      // Behind a sent frame a new one needs its own header.
+      if (leftBytes >= frameHeaderBytes + minBytes) {
         tail.retain();
         return this.#push(tail, last.end);
       }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { bulkPieceBytes } from '../../src/base/bulk-piece-bytes.ts';
 import { frameHeaderBytes } from '../../src/tunnel/frame.ts';
 import { SendBuffer } from '../../src/tunnel/send-buffer.ts';
 import { type Block, SlabPool, maxDataBytes } from '../../src/tunnel/slab.ts';
@@ -61,6 +62,17 @@ describe('SendBuffer', () => {
       check(block);
     }
   });
+
+  it.each([bulkPieceBytes, maxDataBytes])(
+    'The send buffer makes a frame of each write of %i bytes, also of those that wait',
+    (length) => {
+      const buffer = new SendBuffer(new SlabPool());
+      for (let write = 0; write < 2; write++) buffer.append(patternAt(write * length, length));
+      const { sizes, bytes } = drain(buffer);
+      expect(sizes).toEqual([length, length]);
+      expect(bytes.equals(patternAt(0, 2 * length))).toBe(true);
+    },
+  );
 
   it('The send buffer merges small writes into one frame while they wait', () => {
     const buffer = new SendBuffer(new SlabPool());

@@ -1,11 +1,12 @@
 import { Socket } from 'node:net';
+import { bulkPieceBytes } from '../bulk-piece-bytes.ts';
 
 /**
  * All sockets of a process read into the same memory. libuv fills it right before the callback, and
  * the receiver only borrows the bytes. Fresh memory for each read costs twice the CPU
  * (docs/benchmarks.md).
  */
-const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
+const readBuffer = Buffer.allocUnsafeSlow(bulkPieceBytes);
 
 /** The fields in which Node keeps the `onread` option that a socket was created with. */
 interface StaticReadFields {
