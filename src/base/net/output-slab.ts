@@ -1,6 +1,7 @@
 import { systemClock, type Timer } from '../clock.ts';
 
-const outputSlabBytes = 128 * 1024;
+/** The largest batch of an output, because TLS takes one piece of memory at a time. */
+export const outputSlabBytes = 128 * 1024;
 const maxFree = 128;
 
 /** The rest of a slab is worth another output if it takes a whole batch of the usual size. */
