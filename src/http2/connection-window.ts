@@ -56,8 +56,6 @@ export class ConnectionWindow {
       this.#withheldBytes += bytes;
       return;
     }
-    this.#window.consume(bytes);
-    const increment = this.#window.takeIncrement();
-    if (increment > 0) this.#control.windowUpdate(0, increment);
+    if (this.#window.consume(bytes)) this.#control.windowUpdate(0, this.#window.takeIncrement());
   }
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import type { BusyWindows } from './busy-windows.ts';
 import { ConnectionDrain } from './connection-drain.ts';
 import type { Http2ConnectionOwner } from './connection-owner.ts';
 import { ConnectionWindow } from './connection-window.ts';
@@ -23,10 +24,10 @@ export interface Http2ServerConnectionOptions {
   readonly limits: Http2Limits;
   /** Announces extended CONNECT (RFC 8441; default false). */
   readonly allowsExtendedConnect?: boolean;
+  /** Of all connections of a listener (default: every stream has the same window). */
+  readonly busyWindows?: BusyWindows;
   readonly clock: Clock;
 }
-
-const noFields: readonly HeaderField[] = [];
 
 const roundTripPing = Buffer.from('received', 'latin1');
 
@@ -64,8 +65,8 @@ export class Http2ServerConnection implements FrameEvents {
     this.#owner = owner;
     this.#output = output;
     this.#limits = limits;
-    const { resetBurst, resetsPerSecond, controlBurst, controlsPerSecond } = limits;
-    this.#resets = new RateLimit('reset streams', resetBurst, resetsPerSecond, clock);
+    const { controlBurst, controlsPerSecond } = limits;
+    this.#resets = new RateLimit('reset streams', limits.resetBurst, limits.resetsPerSecond, clock);
     this.#controls = new RateLimit('idle frames', controlBurst, controlsPerSecond, clock);
     this.#receiver = new FrameReceiver(this, limits, this.#controls);
     this.#control = new ControlWriter(output);
@@ -82,7 +83,7 @@ export class Http2ServerConnection implements FrameEvents {
       onRemoved: () => this.#drain.check(),
     });
     this.#acceptor = new StreamAcceptor({
-      ...{ owner, limits, allowsExtendedConnect },
+      ...options,
       settings: this.#settings,
       sender: this.#sender,
       streams: this.#streams,
@@ -175,7 +176,7 @@ export class Http2ServerConnection implements FrameEvents {
     this.#dataStream = undefined;
     if (stream === undefined) return;
     stream.onDataEnd(lengthBytes);
-    if (isEndOfStream) this.#remoteEnd(stream, noFields);
+    if (isEndOfStream) this.#remoteEnd(stream, []);
   }
 
   onHeaders(headers: ReceivedHeaders): void {
@@ -255,7 +256,7 @@ export class Http2ServerConnection implements FrameEvents {
       return;
     }
     const stream = this.#acceptor.accept(headers);
-    if (stream !== undefined && headers.isEndOfStream) this.#remoteEnd(stream, noFields);
+    if (stream !== undefined && headers.isEndOfStream) this.#remoteEnd(stream, []);
   }
 
   #remoteEnd(stream: Http2ServerStream, trailers: readonly HeaderField[]): void {

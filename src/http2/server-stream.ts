@@ -123,10 +123,7 @@ export class Http2ServerStream implements SentListener {
 
   resume(): void {
     this.#receiver.isPaused = false;
-    const heldBytes = this.#receiver.takeHeld();
-    if (heldBytes === 0) return;
-    this.#connection.heldChanged(-heldBytes);
-    this.#consume(heldBytes);
+    this.#consume(this.#releaseHeld());
   }
 
   /** Ends the stream at once with RST_STREAM. Queued bytes are lost. Idempotent. */
@@ -247,6 +244,7 @@ export class Http2ServerStream implements SentListener {
   /** The last event. */
   closed(): void {
     this.#isOver = this.#isDropped = true;
+    this.#receiver.close();
     const handler = this.#handler;
     this.#handler = undefined;
     handler?.onClose(this.#isSent);
@@ -287,9 +285,11 @@ export class Http2ServerStream implements SentListener {
     this.#connection.streamFinished(this);
   }
 
-  #releaseHeld(): void {
+  /** What has arrived while the stream was paused counts no more. Returns how much that is. */
+  #releaseHeld(): number {
     const heldBytes = this.#receiver.takeHeld();
     if (heldBytes > 0) this.#connection.heldChanged(-heldBytes);
+    return heldBytes;
   }
 
   #consume(bytes: number): void {

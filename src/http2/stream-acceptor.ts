@@ -1,3 +1,4 @@
+import type { BusyWindows } from './busy-windows.ts';
 import type { Http2ConnectionOwner } from './connection-owner.ts';
 import type { ReceivedHeaders } from './frame-receiver.ts';
 import { Http2Error, type Http2ErrorCode } from './http2-error.ts';
@@ -13,12 +14,13 @@ import type { StreamTable } from './stream-table.ts';
 export interface StreamAcceptorOptions {
   readonly owner: Http2ConnectionOwner;
   readonly limits: Http2Limits;
-  readonly allowsExtendedConnect: boolean;
+  readonly allowsExtendedConnect?: boolean;
   readonly settings: PeerSettings;
   readonly sender: StreamSender;
   readonly streams: StreamTable;
   /** A refused stream costs us as much as one that the client resets. */
   readonly resets: RateLimit;
+  readonly busyWindows?: BusyWindows;
 }
 
 /** Makes streams of the heads that a client sends, or refuses them. */
@@ -36,7 +38,8 @@ export class StreamAcceptor {
    * @throws Http2Error too many streams were refused
    */
   accept({ streamId, isEndOfStream, fields, problem }: ReceivedHeaders) {
-    const { owner, limits, allowsExtendedConnect, settings, sender, streams } = this.#options;
+    const { owner, limits, settings, sender, streams } = this.#options;
+    const { allowsExtendedConnect = false, busyWindows } = this.#options;
     if (streams.size >= limits.maxStreams || sender.unsentBytes > limits.maxUnsentBytes) {
       return this.#refuse(streamId, 'REFUSED_STREAM');
     }
@@ -44,7 +47,7 @@ export class StreamAcceptor {
     const head = parseRequestHead(fields, allowsExtendedConnect);
     if (head === undefined) return this.#refuse(streamId, 'PROTOCOL_ERROR');
     const { contentLength } = head;
-    const receiver = new StreamReceiver(limits.windowBytes, contentLength);
+    const receiver = new StreamReceiver(limits.windowBytes, contentLength, busyWindows);
     if (isEndOfStream && !receiver.isComplete) return this.#refuse(streamId, 'PROTOCOL_ERROR');
     const stream = new Http2ServerStream(sender, streamId, receiver, settings.initialWindowBytes);
     // Known before the owner answers, so that no RST_STREAM follows a complete answer.

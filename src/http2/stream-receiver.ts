@@ -1,16 +1,25 @@
+import type { BusyWindows, WindowHolder } from './busy-windows.ts';
 import { ReceiveWindow } from './receive-window.ts';
 
 /** The receiving half of a stream: its window, and the length that the head has announced. */
-export class StreamReceiver {
+export class StreamReceiver implements WindowHolder {
+  shares = 0;
+  hasBusyWindow = false;
   readonly #window: ReceiveWindow;
+  readonly #busyWindows: BusyWindows | undefined;
   /** Bytes of the body that are still to come; undefined: the head does not tell. */
   #leftBytes: number | undefined;
   #heldBytes = 0;
   isPaused = false;
 
-  constructor(windowBytes: number, contentLength: number | undefined) {
+  constructor(
+    windowBytes: number,
+    contentLength: number | undefined,
+    busyWindows: BusyWindows | undefined,
+  ) {
     this.#window = new ReceiveWindow(windowBytes);
     this.#leftBytes = contentLength;
+    this.#busyWindows = busyWindows;
   }
 
   /** Bytes that have arrived while the stream was paused. */
@@ -48,7 +57,15 @@ export class StreamReceiver {
 
   /** The reader has taken bytes. Returns the increment for a WINDOW_UPDATE, or 0. */
   consume(lengthBytes: number): number {
-    this.#window.consume(lengthBytes);
-    return this.#window.takeIncrement();
+    const window = this.#window;
+    if (!window.consume(lengthBytes)) return 0;
+    const { sizeBytes, consumedBytes } = window;
+    const wantedBytes = this.#busyWindows?.windowBytesFor(this, sizeBytes, consumedBytes);
+    return window.takeIncrement(wantedBytes);
+  }
+
+  /** The stream has ended. Idempotent. */
+  close(): void {
+    this.#busyWindows?.release(this);
   }
 }

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Timer } from '../base/clock.ts';
 import { releaseSocket } from '../base/net/release-socket.ts';
+import type { BusyWindows } from '../http2/busy-windows.ts';
 import { SocketInput } from '../base/net/socket-input.ts';
 import type { AcceptConnection } from './client-connection.ts';
 import type { FrontOptions } from './front.ts';
@@ -24,6 +25,8 @@ export interface FrontConnectionOptions extends Pick<
   /** The client speaks HTTP/1, and no service takes it. */
   readonly onHttp1Refused: () => void;
   readonly onClosed: () => void;
+  /** Of all connections of the listener. */
+  readonly busyWindows: BusyWindows;
 }
 
 const noBytes = new Uint8Array(0);

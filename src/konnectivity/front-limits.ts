@@ -29,10 +29,17 @@ export interface FrontLimits {
   readonly maxConnectionsPerAddress: number;
   /**
    * HTTP/2 receive window of one call, in bytes (at least 65,535). A client whose target is slower
-   * fills it, and the bytes then wait in the tunnel. With 1 MiB, sixteen uploads use so much memory
-   * there that it is no longer reused, which costs five times the CPU.
+   * fills it, and the bytes then wait in the tunnel.
    */
   readonly windowBytes: number;
+  /**
+   * The window of a busy call, in bytes (see `BusyWindows`). One upload is 1.3 times as fast as with
+   * `windowBytes`. Sixteen uploads with such windows would be slower, because they use so much
+   * memory that it is never in the processor's caches.
+   */
+  readonly busyWindowBytes: number;
+  /** Calls of one listener that may have the larger window at a time. At most four are busy. */
+  readonly maxBusyWindows: number;
 }
 
 /**
@@ -51,4 +58,6 @@ export const defaultFrontLimits: FrontLimits = {
   maxHandshakes: Math.min(1024, Math.ceil(maxConnections / 4)),
   maxConnectionsPerAddress: Math.ceil(maxConnections / 2),
   windowBytes: 512 * 1024,
+  busyWindowBytes: 2 * 1024 * 1024,
+  maxBusyWindows: 64,
 };

@@ -6,6 +6,7 @@ import { formatPeer } from '../base/net/format-peer.ts';
 import { ConnectionGuard } from '../base/server/connection-guard.ts';
 import { listenAt } from '../base/server/listen.ts';
 import { trustClientsOf } from '../base/tls/tls-trust.ts';
+import { BusyWindows } from '../http2/busy-windows.ts';
 import { FrontConnection } from './front-connection.ts';
 import type { Front, FrontOptions } from './front.ts';
 import type { CertificateSubject } from './certificate-subject.ts';
@@ -33,6 +34,7 @@ class FrontListener implements Front {
   /** The connections that may send. */
   readonly #connections = new Set<FrontConnection>();
   readonly #subjects = new CertificateSubjects();
+  readonly #busyWindows: BusyWindows;
   #isAccepting = true;
   #hasWarnedOfHttp1 = false;
   #address = '';
@@ -42,6 +44,7 @@ class FrontListener implements Front {
 
   constructor(options: FrontOptions) {
     this.#options = options;
+    this.#busyWindows = new BusyWindows(options.limits);
     this.#server = serverOf(options);
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
@@ -140,6 +143,7 @@ class FrontListener implements Front {
       socket,
       subject,
       peer: peerOf(socket, subject, this.#address),
+      busyWindows: this.#busyWindows,
       onAdmitted: () => this.#guard?.authenticated(socket),
       onHttp1Refused: () => this.#warnOfHttp1(),
       onClosed: () => this.#connections.delete(connection),

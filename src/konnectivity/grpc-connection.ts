@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import { type SenderOwner, SocketSender } from '../base/net/socket-sender.ts';
+import type { BusyWindows } from '../http2/busy-windows.ts';
 import type { Http2Error } from '../http2/http2-error.ts';
 import { defaultHttp2Limits } from '../http2/http2-limits.ts';
 import type { Http2ConnectionOwner } from '../http2/connection-owner.ts';
@@ -22,6 +23,7 @@ export interface GrpcConnectionOptions {
   readonly subject: CertificateSubject | undefined;
   readonly methods: FrontMethods;
   readonly limits: FrontLimits;
+  readonly busyWindows: BusyWindows;
   readonly clock: Clock;
   readonly log: Logger;
   /** Called once, when the client has sent its first frame. */
@@ -57,6 +59,7 @@ export class GrpcConnection
         maxStreams: limits.maxStreamsPerConnection,
         windowBytes: limits.windowBytes,
       },
+      busyWindows: options.busyWindows,
       clock,
     });
     this.#watch = new ClientWatch({

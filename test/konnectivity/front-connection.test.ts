@@ -3,6 +3,7 @@ import { expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { FrontConnection } from '../../src/konnectivity/front-connection.ts';
+import { BusyWindows } from '../../src/http2/busy-windows.ts';
 import { defaultFrontLimits } from '../../src/konnectivity/front-limits.ts';
 import { socketPair } from '../base/net/socket-pair.ts';
 
@@ -15,6 +16,7 @@ it('The socket of a client that has left leads to nothing of its connection', as
     subject: undefined,
     methods: new Map(),
     limits: defaultFrontLimits,
+    busyWindows: new BusyWindows(defaultFrontLimits),
     clock: systemClock,
     log: silentLogger,
     onAdmitted: () => {},

@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
+import { BusyWindows } from '../../src/http2/busy-windows.ts';
 import { defaultFrontLimits } from '../../src/konnectivity/front-limits.ts';
 import { GrpcConnection } from '../../src/konnectivity/grpc-connection.ts';
 
@@ -20,6 +21,7 @@ it('A client that pings and leaves in the same turn gets no write to its destroy
     subject: undefined,
     methods: new Map(),
     limits: defaultFrontLimits,
+    busyWindows: new BusyWindows(defaultFrontLimits),
     clock: systemClock,
     log: silentLogger,
     onReady: () => {},

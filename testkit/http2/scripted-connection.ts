@@ -1,3 +1,4 @@
+import type { BusyWindows } from '../../src/http2/busy-windows.ts';
 import type { Http2ConnectionOwner } from '../../src/http2/connection-owner.ts';
 import type { Http2Error } from '../../src/http2/http2-error.ts';
 import { defaultHttp2Limits, type Http2Limits } from '../../src/http2/http2-limits.ts';
@@ -135,6 +136,7 @@ export interface ScriptedConnectionOptions {
     head: RequestHead,
   ) => Http2StreamHandler | undefined;
   readonly allowsExtendedConnect?: boolean;
+  readonly busyWindows?: BusyWindows;
 }
 
 /** A server's connection without a socket. The test is the client, and decides when it reads. */
@@ -150,13 +152,14 @@ export class ScriptedConnection implements Http2ConnectionOwner {
   readonly #splitter = new FrameSplitter();
   readonly #onRequest: ScriptedConnectionOptions['onRequest'];
 
-  constructor({ limits, onRequest, allowsExtendedConnect }: ScriptedConnectionOptions = {}) {
+  constructor(options: ScriptedConnectionOptions = {}) {
+    const { limits, onRequest, ...others } = options;
     this.#onRequest = onRequest;
     this.connection = new Http2ServerConnection({
       owner: this,
       output: this.#output,
       limits: { ...defaultHttp2Limits, ...limits },
-      allowsExtendedConnect: allowsExtendedConnect ?? false,
+      ...others,
       clock: this.clock,
     });
   }
