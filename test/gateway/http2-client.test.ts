@@ -13,11 +13,11 @@ import {
   settings,
   windowUpdate,
 } from '../../testkit/http2/frames.ts';
-import { indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
+import { plainField, requestHead } from '../../testkit/http2/hpack-bytes.ts';
 import { ScriptedConnection } from '../../testkit/http2/scripted-connection.ts';
 
 const { endStream } = frameFlags;
-const get = Buffer.concat([indexedField(2), indexedField(7), plainField(':path', '/a')]);
+const get = requestHead('GET', '/a');
 const kib = 1024;
 
 /** A request over HTTP/2, what its owner learns of it, and what its client reads. */

@@ -14,7 +14,7 @@ import {
   settings,
   windowUpdate,
 } from '../../testkit/http2/frames.ts';
-import { indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
+import { indexedField, plainField, requestHead } from '../../testkit/http2/hpack-bytes.ts';
 import {
   ScriptedConnection,
   type ScriptedConnectionOptions,
@@ -29,9 +29,7 @@ const protocolError = 0x1;
 const refused = 0x7;
 const calm = 0xb;
 
-/** A head: GET, https, a path, and more fields. */
-const get = (...more: readonly Buffer[]): Buffer =>
-  Buffer.concat([indexedField(2), indexedField(7), plainField(':path', '/a'), ...more]);
+const get = (...more: readonly Buffer[]): Buffer => requestHead('GET', '/a', ...more);
 
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex');
 
