@@ -54,7 +54,7 @@ export class AnsweredStreams {
     const nowMs = clock.now();
     for (const [stream, deadlineMs] of this.#deadlines) {
       if (deadlineMs > nowMs) {
-        this.#timer ??= clock.setTimer(deadlineMs - nowMs, () => this.#expire());
+        this.#timer = clock.setTimer(deadlineMs - nowMs, () => this.#expire());
         return;
       }
       onExpired(stream);

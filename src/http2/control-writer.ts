@@ -21,7 +21,8 @@ export class ControlWriter {
     this.#output = output;
   }
 
-  settings(limits: Http2Limits, allowsExtendedConnect: boolean): void {
+  /** Our first frames: SETTINGS, and the window of the connection. */
+  begin(limits: Http2Limits, allowsExtendedConnect: boolean, windowBytes: number): void {
     const settings: (readonly [number, number])[] = [
       [Setting.headerTableSize, limits.maxHeaderTableBytes],
       [Setting.maxConcurrentStreams, limits.maxStreams],
@@ -36,15 +37,11 @@ export class ControlWriter {
       writeUint32(payload, 6 * index + 2, value);
     });
     this.#frame(FrameType.settings, 0, 0, payload);
+    this.windowUpdate(0, windowBytes - defaultWindowBytes);
   }
 
   settingsAck(): void {
     this.#frame(FrameType.settings, FrameFlag.ack, 0, noBytes);
-  }
-
-  /** Raises the window of the connection from its default to `bytes`. */
-  connectionWindow(bytes: number): void {
-    this.windowUpdate(0, bytes - defaultWindowBytes);
   }
 
   windowUpdate(streamId: number, increment: number): void {

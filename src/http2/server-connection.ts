@@ -39,7 +39,7 @@ const roundTripPing = Buffer.from('received', 'latin1');
 export class Http2ServerConnection implements FrameEvents {
   readonly #output: Http2Output;
   readonly #owner: Http2ConnectionOwner;
-  readonly #limits: Http2Limits;
+  readonly #maxQueuedBytes: number;
   readonly #receiver: FrameReceiver;
   readonly #settings = new PeerSettings();
   readonly #control: ControlWriter;
@@ -64,9 +64,9 @@ export class Http2ServerConnection implements FrameEvents {
     const { owner, output, limits, allowsExtendedConnect = false, clock } = options;
     this.#owner = owner;
     this.#output = output;
-    this.#limits = limits;
-    const { controlBurst, controlsPerSecond } = limits;
-    this.#resets = new RateLimit('reset streams', limits.resetBurst, limits.resetsPerSecond, clock);
+    this.#maxQueuedBytes = limits.maxQueuedBytes;
+    const { resetBurst, resetsPerSecond, controlBurst, controlsPerSecond } = limits;
+    this.#resets = new RateLimit('reset streams', resetBurst, resetsPerSecond, clock);
     this.#controls = new RateLimit('idle frames', controlBurst, controlsPerSecond, clock);
     this.#receiver = new FrameReceiver(this, limits, this.#controls);
     this.#control = new ControlWriter(output);
@@ -95,8 +95,7 @@ export class Http2ServerConnection implements FrameEvents {
       streams: this.#streams,
       onEnded: () => owner.onStreamsEnded(),
     });
-    this.#control.settings(limits, allowsExtendedConnect);
-    this.#control.connectionWindow(this.#window.sizeBytes);
+    this.#control.begin(limits, allowsExtendedConnect, this.#window.sizeBytes);
   }
 
   /** The client has sent a part of a head. */
@@ -280,9 +279,8 @@ export class Http2ServerConnection implements FrameEvents {
 
   /** Bulk data never fills the output so far. Only answers that the client does not read do. */
   #checkQueue(): void {
-    const { maxQueuedBytes } = this.#limits;
-    if (this.#output.output.queuedBytes <= maxQueuedBytes) return;
-    const message = `more than ${maxQueuedBytes} bytes of answers are unread`;
+    if (this.#output.output.queuedBytes <= this.#maxQueuedBytes) return;
+    const message = `more than ${this.#maxQueuedBytes} bytes of answers are unread`;
     throw new Http2Error('ENHANCE_YOUR_CALM', message);
   }
 

@@ -43,7 +43,7 @@ interface Reply {
 export class SendScheduler {
   #link: Link | undefined;
   #number = 0;
-  #wake: (now: boolean) => void = () => {};
+  #wake: ((now: boolean) => void) | undefined;
   #replies: Reply[] = [];
   #pending: Stream[] = [];
   readonly #data = new DataQueue();
@@ -95,7 +95,7 @@ export class SendScheduler {
    */
   detach(): void {
     this.#link = undefined;
-    this.#wake = () => {};
+    this.#wake = undefined;
     this.#replies = [];
   }
 
@@ -175,7 +175,7 @@ export class SendScheduler {
   #ask(now: boolean): void {
     const wasAsking = isAsking;
     isAsking = true;
-    this.#wake(now);
+    this.#wake?.(now);
     isAsking = wasAsking;
   }
 

@@ -14,16 +14,13 @@ const request = { method: 'GET', target: '/c1/version', headers: [], client, has
 function start(open: GatewayContext['open']) {
   const events: string[] = [];
   const side: ClientSide = {
+    body: { read: () => void events.push('read'), pause() {}, resume() {}, drop() {} },
     inform: () => {},
     begin: ({ status }) => void events.push(`head ${status}`),
     write: () => events.push('body') > 0,
     end: () => void events.push('end'),
     cut: () => void events.push('cut'),
     upgrade: () => undefined,
-    readBody: () => void events.push('read'),
-    pauseBody: () => {},
-    resumeBody: () => {},
-    dropBody: () => {},
   };
   const authenticator = { authenticate: () => ({ kind: 'forward', subject: undefined }) as const };
   const context: GatewayContext = {

@@ -13,11 +13,11 @@ import {
   settings,
   windowUpdate,
 } from '../../testkit/http2/frames.ts';
-import { indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
+import { plainField, requestHead } from '../../testkit/http2/hpack-bytes.ts';
 import { ScriptedConnection } from '../../testkit/http2/scripted-connection.ts';
 
 const { endStream } = frameFlags;
-const get = Buffer.concat([indexedField(2), indexedField(7), plainField(':path', '/a')]);
+const get = requestHead('GET', '/a');
 const kib = 1024;
 
 /** A request over HTTP/2, what its owner learns of it, and what its client reads. */
@@ -203,8 +203,8 @@ describe('The body of a request over HTTP/2', () => {
     for (const piece of ['a', 'b', 'c']) tested.scripted.push(data(1, Buffer.from(piece)));
     tested.scripted.push(headers(1, plainField('x-sum', '7'), endStream));
     expect(tested.events).toEqual([]);
-    tested.client.readBody();
-    tested.client.readBody();
+    tested.client.body.read();
+    tested.client.body.read();
     expect(tested.events).toEqual(['body abc', 'body end [["x-sum","7"]]']);
   });
 
@@ -213,44 +213,51 @@ describe('The body of a request over HTTP/2', () => {
     const piece = Buffer.alloc(60, 'x');
     tested.scripted.push(data(1, piece));
     expect(tested.read()).toEqual([]);
-    tested.client.readBody();
+    tested.client.body.read();
     expect(tested.read()).toEqual([[frameTypes.windowUpdate, 0, 4]]);
-    tested.client.pauseBody();
+    tested.client.body.pause();
     tested.scripted.push(data(1, piece));
     expect(tested.events).toHaveLength(2);
     expect(tested.read()).toEqual([]);
-    tested.client.resumeBody();
+    tested.client.body.resume();
     expect(tested.read()).toEqual([[frameTypes.windowUpdate, 0, 4]]);
   });
 
   it('A request without a body has its end at once', () => {
     const tested = new TestedClient();
-    tested.client.readBody();
+    tested.client.body.read();
     expect(tested.events).toEqual(['body end undefined']);
   });
 
   it('A body that the server does not want is dropped, and its window is given back', () => {
     const tested = new TestedClient({ hasBody: true, windowBytes: 100 });
     tested.scripted.push(data(1, Buffer.alloc(30)));
-    tested.client.dropBody();
+    tested.client.body.drop();
     tested.scripted.push(data(1, Buffer.alloc(30)));
     expect(tested.read()).toEqual([[frameTypes.windowUpdate, 0, 4]]);
     tested.scripted.push(data(1, Buffer.alloc(30), endStream));
-    tested.client.readBody();
+    tested.client.body.read();
     expect(tested.events).toEqual([]);
   });
 
   it('Nothing of a body comes after its client has reset the stream', () => {
     const tested = new TestedClient({ hasBody: true });
-    tested.client.readBody();
+    tested.client.body.read();
     tested.scripted.push(data(1, Buffer.from('a')), reset(1), data(1, Buffer.from('b')));
     expect(tested.events).toEqual(['body a', 'closed false', 'ended']);
+  });
+
+  it('A body whose client has reset the stream before it is read is never read', () => {
+    const tested = new TestedClient({ hasBody: true });
+    tested.scripted.push(data(1, Buffer.from('a')), reset(1));
+    tested.client.body.read();
+    expect(tested.events).toEqual(['closed false', 'ended']);
   });
 
   it('The client of an upgraded stream goes on after the answer', () => {
     const tested = new TestedClient({ hasBody: true });
     tested.client.upgrade({ status: 101, headers: [date, ['Upgrade', 'websocket']] });
-    tested.client.readBody();
+    tested.client.body.read();
     tested.client.end(undefined);
     expect(tested.read()).toEqual([
       { flags: 0x4, fields: okFields },
@@ -262,7 +269,7 @@ describe('The body of a request over HTTP/2', () => {
 
   it('The client of another stream is asked to end its body after the answer', () => {
     const tested = new TestedClient({ hasBody: true });
-    tested.client.readBody();
+    tested.client.body.read();
     tested.client.begin(ok());
     tested.client.end(undefined);
     expect(tested.read().at(-1)).toEqual([frameTypes.reset, 0, 4]);

@@ -16,7 +16,7 @@ import {
   settings,
   type WireFrame,
 } from '../../testkit/http2/frames.ts';
-import { indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
+import { plainField, requestHead } from '../../testkit/http2/hpack-bytes.ts';
 import { serveTlsGateway, type ServedGateway } from './served-gateway.ts';
 import { knowsGoodToken } from './test-gateway.ts';
 
@@ -27,13 +27,7 @@ let world: ServedGateway;
 afterEach(() => world[Symbol.asyncDispose]());
 
 const head = (method: string, ...more: readonly Buffer[]): Buffer =>
-  Buffer.concat([
-    plainField(':method', method),
-    indexedField(7),
-    plainField(':path', '/c1/a'),
-    plainField(':authority', 'a'),
-    ...more,
-  ]);
+  requestHead(method, '/c1/a', plainField(':authority', 'a'), ...more);
 const get = (stream: number): Buffer => headers(stream, head('GET'), endStream);
 const isPing = ({ type, flags }: WireFrame): boolean => type === frameTypes.ping && flags === 0;
 

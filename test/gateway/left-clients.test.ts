@@ -25,6 +25,8 @@ const ways = Object.entries(leave).map(([way, act]) => ({ way, act }));
 const upgrade =
   'GET /c1/api/v1/namespaces/n/pods/p/exec HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
 
+const post = 'POST /c1/a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n';
+
 const switching = 'HTTP/1.1 101 Switching Protocols\r\n';
 /** More than the buffers of two kernels hold. */
 const sentBytes = 32 * 1024 ** 2;
@@ -43,6 +45,23 @@ describe('A client that leaves', () => {
       await asked;
       act(client);
       await until(() => world.exchanges.live.size === 0);
+      expect(world.audited).toMatchObject([{ code: 0, isComplete: false }]);
+    },
+  );
+
+  it.each(ways)(
+    'A client that $way behind its whole body has left, also before it is admitted',
+    async ({ act }) => {
+      const asked = Promise.withResolvers<void>();
+      const authenticate = () => {
+        asked.resolve();
+        return Promise.race<never>([]);
+      };
+      const world = await served({ core: { authenticator: { authenticate } } });
+      const client = new RawClient(world.gateway.address).send(`${post}hello`);
+      await asked.promise;
+      act(client);
+      await until(() => world.audited.length > 0);
       expect(world.audited).toMatchObject([{ code: 0, isComplete: false }]);
     },
   );

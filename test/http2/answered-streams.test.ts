@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { encodeHeaders } from '../../src/http2/hpack-encoder.ts';
 import { data, frameFlags, frameTypes, headers, reset } from '../../testkit/http2/frames.ts';
-import { indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
+import { plainField, requestHead } from '../../testkit/http2/hpack-bytes.ts';
 import {
   ScriptedConnection,
   type ScriptedRequest,
@@ -13,9 +13,7 @@ const lingerMs = 2_000;
 const windowBytes = 65_535;
 const [noError, protocolError, flowControlError] = [0x0, 0x1, 0x3];
 
-/** POST, https and a path. */
-const post = (...more: readonly Buffer[]): Buffer =>
-  Buffer.concat([indexedField(3), indexedField(7), plainField(':path', '/a'), ...more]);
+const post = (...more: readonly Buffer[]): Buffer => requestHead('POST', '/a', ...more);
 
 function connected(answeredLingerMs = lingerMs): ScriptedConnection {
   return ScriptedConnection.ready({ limits: { answeredLingerMs, maxStreams: 1, windowBytes } });

@@ -16,13 +16,10 @@ import {
   settings,
   windowUpdate,
 } from '../../testkit/http2/frames.ts';
+import { requestHead } from '../../testkit/http2/hpack-bytes.ts';
 import { ScriptedConnection } from '../../testkit/http2/scripted-connection.ts';
 
-const request = encodeHeaders([
-  { name: ':method', value: 'POST' },
-  { name: ':scheme', value: 'http' },
-  { name: ':path', value: '/a' },
-]);
+const request = requestHead('POST', '/a');
 const okHead = encodeHeaders([{ name: ':status', value: '200' }]);
 const trailers = encodeHeaders([{ name: 'grpc-status', value: '0' }]);
 

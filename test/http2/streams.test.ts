@@ -14,7 +14,12 @@ import {
   settings,
   windowUpdate,
 } from '../../testkit/http2/frames.ts';
-import { indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
+import {
+  addedField,
+  indexedField,
+  plainField,
+  requestHead,
+} from '../../testkit/http2/hpack-bytes.ts';
 import {
   ScriptedConnection,
   type ScriptedConnectionOptions,
@@ -29,9 +34,7 @@ const protocolError = 0x1;
 const refused = 0x7;
 const calm = 0xb;
 
-/** A head: GET, https, a path, and more fields. */
-const get = (...more: readonly Buffer[]): Buffer =>
-  Buffer.concat([indexedField(2), indexedField(7), plainField(':path', '/a'), ...more]);
+const get = (...more: readonly Buffer[]): Buffer => requestHead('GET', '/a', ...more);
 
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex');
 
@@ -137,6 +140,22 @@ describe('The body of a request over HTTP/2', () => {
     scripted.push(data(1, Buffer.from('a')), headers(1, plainField('x-sum', '7'), endStream));
     expect(request.events).toEqual(['data', 'end']);
     expect(request.trailers).toEqual([{ name: 'x-sum', value: '7' }]);
+  });
+
+  it('Trailers stay as they are when the memory of their bytes is used again', () => {
+    const scripted = ready();
+    const [first, second] = [1, 3].map((stream) => opened(scripted, { stream }));
+    const memory = Buffer.alloc(100);
+    const end = (stream: number, name: string, value: string): void => {
+      const bytes = headers(stream, addedField(name, value), endStream);
+      memory.set(bytes);
+      scripted.push(memory.subarray(0, bytes.length));
+    };
+    end(1, 'x-sum', '7');
+    end(3, 'x-one', '8');
+    memory.fill(0);
+    expect(first!.trailers).toEqual([{ name: 'x-sum', value: '7' }]);
+    expect(second!.trailers).toEqual([{ name: 'x-one', value: '8' }]);
   });
 
   const ofThree = { head: get(plainField('content-length', '3')) };

@@ -43,6 +43,12 @@ export function tableSize(bytes: number): Buffer {
   return hpackInteger(bytes, 5, 0x20);
 }
 
+/** The head of a request over https, without the dynamic table. */
+export function requestHead(method: string, path: string, ...more: readonly Uint8Array[]): Buffer {
+  const fields = [plainField(':method', method), indexedField(7), plainField(':path', path)];
+  return Buffer.concat([...fields, ...more]);
+}
+
 /** The head of a konnectivity call, without the dynamic table. */
 export const callHead = Buffer.concat([
   // :method POST and :scheme http.

@@ -4,9 +4,12 @@ import type {
   HttpResponseHead,
 } from '../../http-exchange/http-exchange.ts';
 import type { StreamHandler } from '../../tunnel/stream-handler.ts';
+import type { BodyEvents, RequestBody } from './request-body.ts';
 
 /** The client's side of one request, over HTTP/1.1 or HTTP/2. Its owner is a `ForwardedRequest`. */
 export interface ClientSide {
+  readonly body: Pick<RequestBody, 'read' | 'pause' | 'resume' | 'drop'>;
+
   /** Sends an informational response, if the client can take it. */
   inform(head: HttpResponseHead): void;
 
@@ -32,13 +35,6 @@ export interface ClientSide {
    * on as before.
    */
   upgrade(head: HttpResponseHead, exchange: HttpExchange): RawConnection | undefined;
-
-  /** Starts to read the request's body, if it has one. */
-  readBody(): void;
-  pauseBody(): void;
-  resumeBody(): void;
-  /** The server wants no more of the body. */
-  dropBody(): void;
 }
 
 /** An upgraded connection. */
@@ -46,10 +42,7 @@ export type RawConnection = Required<Pick<StreamHandler, 'onData' | 'onFin' | 'o
   Required<Pick<StreamHandler, 'onStop' | 'onClose'>>;
 
 /** Events of the client's side. */
-export interface ClientEvents {
-  /** A piece of the request's body. False: `pauseBody` was called. */
-  onBody(bytes: Uint8Array): void;
-  onBodyEnd(trailers: HeaderList | undefined): void;
+export interface ClientEvents extends BodyEvents {
   /** The rest of the body cannot be read. */
   onBodyInvalid(problem: string): void;
   /** `write` returned false before, and there is room again. */

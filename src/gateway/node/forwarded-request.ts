@@ -106,7 +106,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents, Requ
     // It throws for a head that no exchange can carry. Then the request gets an answer.
     this.#exchange = this.#context.open(exchange, this);
     this.#state = 'waiting';
-    if (admitted.upgrade === undefined) this.#client.readBody();
+    if (admitted.upgrade === undefined) this.#client.body.read();
   }
 
   #failed(thrown: unknown): void {
@@ -177,7 +177,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents, Requ
     };
     this.#raw = this.#client.upgrade(upgraded, this.#exchange!);
     this.#state = 'raw';
-    if (this.#raw === undefined) this.#client.readBody();
+    if (this.#raw === undefined) this.#client.body.read();
   }
 
   onData(bytes: Uint8Array): void {
@@ -221,12 +221,12 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents, Requ
 
   onWritable(): void {
     if (this.#raw !== undefined) this.#raw.onWritable();
-    else this.#client.resumeBody();
+    else this.#client.body.resume();
   }
 
   onStop(): void {
     if (this.#raw !== undefined) this.#raw.onStop();
-    else this.#client.dropBody();
+    else this.#client.body.drop();
   }
 
   onClose(error: TunnelError | undefined): void {
@@ -243,7 +243,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents, Requ
   }
 
   onBody(bytes: Uint8Array): void {
-    if (!this.#exchange!.write(bytes)) this.#client.pauseBody();
+    if (!this.#exchange!.write(bytes)) this.#client.body.pause();
   }
 
   onBodyEnd(trailers: HeaderList | undefined): void {

@@ -1,4 +1,3 @@
-import { GrowingBytes } from '../../base/growing-bytes.ts';
 import { fieldLines } from '../../http1/header-fields.ts';
 import type { Http1RequestHead } from '../../http1/request-head.ts';
 import {
@@ -14,6 +13,7 @@ import type {
 } from '../../http-exchange/http-exchange.ts';
 import { isNamed } from '../../http-exchange/upgrade.ts';
 import type { ClientEvents, ClientSide, RawConnection } from './client-side.ts';
+import { RequestBody } from './request-body.ts';
 
 /** The connection of a request, as its client side uses it. */
 export interface Http1Carrier {
@@ -34,11 +34,9 @@ export interface Http1Carrier {
   resume(): void;
 }
 
-/** What happens to the pieces of a request's body: they wait, they pass, or they are dropped. */
-type BodyState = 'held' | 'read' | 'dropped';
-
 /** The client's side of a request over HTTP/1.1, or HTTP/1.0. */
 export class Http1Client implements ClientSide {
+  readonly body: RequestBody;
   readonly #carrier: Http1Carrier;
   readonly #isHead: boolean;
   readonly #isHttp10: boolean;
@@ -46,11 +44,6 @@ export class Http1Client implements ClientSide {
   readonly #expectsContinue: boolean;
   readonly #events: ClientEvents;
   #framing: ResponseFraming | undefined;
-  #body: BodyState = 'held';
-  /** The part of the body that came before the request was admitted. */
-  #early: GrowingBytes | undefined;
-  #isBodyComplete = false;
-  #trailers: HeaderList | undefined;
   #hasSentContinue = false;
 
   /** @param head is not kept, because a watch lasts for hours */
@@ -61,6 +54,7 @@ export class Http1Client implements ClientSide {
     this.#isUpgrade = head.isUpgrade;
     this.#expectsContinue = head.expectsContinue;
     this.#events = events;
+    this.body = new RequestBody(carrier, events);
   }
 
   inform({ status, headers }: HttpResponseHead): void {
@@ -111,56 +105,11 @@ export class Http1Client implements ClientSide {
     return this.#carrier.upgrade(informationalText(head), exchange);
   }
 
-  readBody(): void {
-    if (this.#body !== 'held') return;
-    this.#body = 'read';
-    const early = this.#early?.take();
-    this.#carrier.resume();
-    if (early !== undefined) this.#events.onBody(early);
-    if (this.#isBodyComplete) this.#events.onBodyEnd(this.#trailers);
-  }
-
-  pauseBody(): void {
-    this.#carrier.pause();
-  }
-
-  resumeBody(): void {
-    if (this.#body === 'read') this.#carrier.resume();
-  }
-
-  dropBody(): void {
-    this.#body = 'dropped';
-    this.#early = undefined;
-    this.#carrier.resume();
-  }
-
   // The calls of the connection.
 
   /** The head of the answer was sent. */
   get hasBegun(): boolean {
     return this.#framing !== undefined;
-  }
-
-  /** A piece of the body. Borrowed: valid until this returns. */
-  onBody(bytes: Uint8Array): void {
-    if (this.#body === 'read') {
-      this.#events.onBody(bytes);
-    } else if (this.#body === 'held') {
-      this.#early ??= new GrowingBytes();
-      this.#early.append(bytes);
-      this.#carrier.pause();
-    }
-  }
-
-  onTrailers(trailers: HeaderList): void {
-    this.#trailers = trailers;
-  }
-
-  onBodyComplete(): void {
-    this.#isBodyComplete = true;
-    // The connection must show that the client leaves, and carries the next request.
-    this.#carrier.resume();
-    if (this.#body === 'read') this.#events.onBodyEnd(this.#trailers);
   }
 
   onBodyInvalid(problem: string): void {
@@ -173,8 +122,7 @@ export class Http1Client implements ClientSide {
 
   /** The last call. */
   onClosed(isComplete: boolean): void {
-    this.#body = 'dropped';
-    this.#early = undefined;
+    this.body.close();
     this.#events.onClientClosed(isComplete);
   }
 }

@@ -108,17 +108,19 @@ export class Http1Connection implements MessageSink, Http1Carrier {
   }
 
   onBody(bytes: Uint8Array): void {
-    this.#receiving!.onBody(bytes);
+    this.#receiving!.body.push(bytes);
   }
 
   onTrailers(trailers: HeaderList): void {
-    this.#receiving!.onTrailers(trailers);
+    this.#receiving!.body.trailers = trailers;
   }
 
   onComplete(): void {
-    const client = this.#receiving!;
+    const { body } = this.#receiving!;
     this.#receiving = undefined;
-    client.onBodyComplete();
+    // The connection must show that the client leaves, and carries the next request.
+    this.#socket.resume();
+    body.complete();
   }
 
   // The calls of the request.
@@ -232,12 +234,9 @@ export class Http1Connection implements MessageSink, Http1Carrier {
   #refuse({ code, message }: Http1Error): void {
     this.isLast = true;
     this.#parser.stop();
-    if (this.#receiving !== undefined) {
-      const client = this.#receiving;
-      this.#receiving = undefined;
-      client.onBodyInvalid(message);
-      return;
-    }
+    const client = this.#receiving;
+    this.#receiving = undefined;
+    if (client !== undefined) return client.onBodyInvalid(message);
     const error =
       code === 'too_large'
         ? new GatewayError('RequestHeaderFieldsTooLarge', 'the head of the request is too long', {

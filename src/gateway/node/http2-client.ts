@@ -1,5 +1,4 @@
 import { atEndOfTurn, type TurnTask } from '../../base/end-of-turn.ts';
-import { GrowingBytes } from '../../base/growing-bytes.ts';
 import { HpackEncoder } from '../../http2/hpack-encoder.ts';
 import type { HeaderField as Http2Field } from '../../http2/hpack-static-table.ts';
 import type { Http2ServerStream } from '../../http2/server-stream.ts';
@@ -7,6 +6,7 @@ import type { Http2StreamHandler } from '../../http2/stream-handler.ts';
 import type { HeaderList, HttpResponseHead } from '../../http-exchange/http-exchange.ts';
 import { fieldValues } from '../../http-exchange/upgrade.ts';
 import type { ClientEvents, ClientSide } from './client-side.ts';
+import { RequestBody } from './request-body.ts';
 
 /** Fields that HTTP/2 responses do not have (RFC 9113, section 8.2.2), or of the WebSocket handshake. */
 const notInHttp2: ReadonlySet<string> = new Set([
@@ -23,23 +23,16 @@ const notInHttp2: ReadonlySet<string> = new Set([
 /** Bytes of an answer that wait for the client, beyond which the server has to wait. */
 const maxUnsentBytes = 64 * 1024;
 
-/** What happens to the pieces of a request's body: they wait, they pass, or they are dropped. */
-type BodyState = 'held' | 'read' | 'dropped';
-
 const encoder = new HpackEncoder();
 
 /** The client's side of a request over HTTP/2. */
 export class Http2Client implements ClientSide, Http2StreamHandler, TurnTask {
+  readonly body: RequestBody;
   readonly #stream: Http2ServerStream;
   readonly #events: ClientEvents;
   readonly #onEnded: () => void;
   /** A head that waits for the end of the turn, because the answer may have no body. */
   #head: HttpResponseHead | undefined;
-  #body: BodyState = 'held';
-  /** The part of the body that came before the request was admitted. */
-  #early: GrowingBytes | undefined;
-  #isBodyComplete = false;
-  #trailers: HeaderList | undefined;
   #isHeldUp = false;
   #isUpgraded = false;
 
@@ -48,7 +41,7 @@ export class Http2Client implements ClientSide, Http2StreamHandler, TurnTask {
     this.#stream = stream;
     this.#events = events;
     this.#onEnded = onEnded;
-    if (!stream.isRemoteEnded) stream.pause();
+    this.body = new RequestBody(stream, events);
   }
 
   inform({ status, headers }: HttpResponseHead): void {
@@ -96,47 +89,17 @@ export class Http2Client implements ClientSide, Http2StreamHandler, TurnTask {
     this.begin({ status: 200, headers });
   }
 
-  readBody(): void {
-    if (this.#body !== 'held') return;
-    this.#body = 'read';
-    const early = this.#early?.take();
-    this.#early = undefined;
-    this.#stream.resume();
-    if (early !== undefined) this.#events.onBody(early);
-    if (this.#isBodyComplete) this.#events.onBodyEnd(this.#trailers);
-  }
-
-  pauseBody(): void {
-    this.#stream.pause();
-  }
-
-  resumeBody(): void {
-    if (this.#body === 'read') this.#stream.resume();
-  }
-
-  dropBody(): void {
-    this.#body = 'dropped';
-    this.#early = undefined;
-    this.#stream.resume();
-  }
-
   // The calls of the stream.
 
   onData(bytes: Uint8Array): void {
-    if (this.#body === 'read') {
-      this.#events.onBody(bytes);
-    } else if (this.#body === 'held') {
-      this.#early ??= new GrowingBytes();
-      this.#early.append(bytes);
-    }
+    this.body.push(bytes);
   }
 
   onEnd(trailers: readonly Http2Field[]): void {
-    this.#isBodyComplete = true;
     if (trailers.length > 0) {
-      this.#trailers = trailers.map(({ name, value }): [string, string] => [name, value]);
+      this.body.trailers = trailers.map(({ name, value }): [string, string] => [name, value]);
     }
-    if (this.#body === 'read') this.#events.onBodyEnd(this.#trailers);
+    this.body.complete();
   }
 
   onSent(): void {
@@ -146,8 +109,7 @@ export class Http2Client implements ClientSide, Http2StreamHandler, TurnTask {
   }
 
   onClose(isComplete: boolean): void {
-    this.#body = 'dropped';
-    this.#early = undefined;
+    this.body.close();
     this.#head = undefined;
     this.#events.onClientClosed(isComplete);
     this.#onEnded();

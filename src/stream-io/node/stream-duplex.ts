@@ -97,7 +97,7 @@ export class StreamDuplex extends Duplex implements StreamHandler {
 
   override _write(bytes: Uint8Array, encoding: BufferEncoding, callback: Callback): void {
     if (!this.#isOpen) {
-      this.#whenOpen = () => this._write(bytes, encoding, callback);
+      this.#waitUntilOpen(() => this._write(bytes, encoding, callback));
     } else if (bytes.length === 0 || this.#isClosed || this.#stream!.write(bytes)) {
       callback();
     } else {
@@ -106,10 +106,7 @@ export class StreamDuplex extends Duplex implements StreamHandler {
   }
 
   override _final(callback: Callback): void {
-    if (!this.#isOpen) {
-      this.#whenOpen = () => this._final(callback);
-      return;
-    }
+    if (!this.#isOpen) return this.#waitUntilOpen(() => this._final(callback));
     this.#isFinSent = true;
     this.#stream!.fin();
     callback();
@@ -119,6 +116,11 @@ export class StreamDuplex extends Duplex implements StreamHandler {
     this.#pieces.length = 0;
     if (!this.#isClosed) this.#release(error);
     callback(error);
+  }
+
+  /** A function that is written at its assignment to a property is born among V8's old objects. */
+  #waitUntilOpen(action: () => void): void {
+    this.#whenOpen = action;
   }
 
   #release(error: Error | null): void {
