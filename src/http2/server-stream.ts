@@ -238,12 +238,12 @@ export class Http2ServerStream implements SentListener {
     if (this.#queue.bytes > 0) this.#connection.unsentChanged(-this.#queue.bytes);
     this.#queue.clear();
     this.#outputBytes = this.#outputPieces = 0;
-    this.#releaseHeld();
   }
 
   /** The last event. */
   closed(): void {
     this.#isOver = this.#isDropped = true;
+    this.#releaseHeld();
     this.#receiver.close();
     const handler = this.#handler;
     this.#handler = undefined;

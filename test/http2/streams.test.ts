@@ -158,6 +158,20 @@ describe('The body of a request over HTTP/2', () => {
     expect(second!.trailers).toEqual([{ name: 'x-one', value: '8' }]);
   });
 
+  it('A stream that goes on after its answer holds no window of the connection when it has ended', () => {
+    const scripted = ready({ limits: { windowBytes: 16 * 1024, maxHeldBytes: 0 } });
+    const { stream } = opened(scripted);
+    stream.pause();
+    stream.respond(okHead);
+    stream.end(undefined, { keepsReading: true });
+    scripted.read();
+    scripted.push(data(1, Buffer.alloc(10), endStream));
+    expect(scripted.requests[0]!.isClosed).toBe(true);
+    opened(scripted, { stream: 3 });
+    for (let count = 0; count < 4; count++) scripted.push(data(3, Buffer.alloc(10_000)));
+    expect(scripted.read().map((update) => update.stream)).toContain(0);
+  });
+
   const ofThree = { head: get(plainField('content-length', '3')) };
 
   it('A body as long as announced arrives', () => {
