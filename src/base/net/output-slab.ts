@@ -1,7 +1,6 @@
 import { systemClock, type Timer } from '../clock.ts';
 
-/** The largest batch of an output, because TLS takes one piece of memory at a time. */
-export const outputSlabBytes = 128 * 1024;
+const outputSlabBytes = 128 * 1024;
 const maxFree = 128;
 
 /** The rest of a slab is worth another output if it takes a whole batch of the usual size. */

@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net';
 import { sendAtEndOfTurn, type TurnTask } from '../end-of-turn.ts';
-import { outputSlabBytes } from './output-slab.ts';
 import { type OutputOwner, SocketOutput } from './socket-output.ts';
 
 /** What a sender takes before it asks no more, queued or given to the socket within one turn. */
 const highWaterBytes = 256 * 1024;
+const flushBytes = 64 * 1024;
 
 /** The protocol that sends through a `SocketSender`. */
 export interface SenderOwner {
@@ -22,7 +22,7 @@ const noOwner: SenderOwner = { canPull: false, pull() {}, onDrained() {} };
 
 /**
  * Sends what a protocol writes into `output`: asks for bytes when there is room, and gives the
- * socket one batch per turn of the event loop, or earlier when a slab is full (128 KiB).
+ * socket one batch per turn of the event loop or when 64 KiB are together.
  */
 export class SocketSender implements OutputOwner, TurnTask {
   /** The protocol copies its bytes in here and then calls `written`. */
@@ -53,7 +53,7 @@ export class SocketSender implements OutputOwner, TurnTask {
 
   /** Bytes of bulk data were copied into `output`. */
   written(): void {
-    if (this.output.waitingBytes >= outputSlabBytes) this.flush(true);
+    if (this.output.waitingBytes >= flushBytes) this.flush(true);
     // An owner that fills the sender is asked again when there is room, so that it need not wake
     // the sender.
     if (this.room <= 0) this.#wantsPull = true;
