@@ -53,6 +53,8 @@ export class SendScheduler {
   readonly #sent: (stream: Stream) => void;
   /** Ends the wait of frames that may wait. */
   #patience: Timer | undefined;
+  /** When the first of them was scheduled; undefined: none waits. */
+  #patientSinceMs: number | undefined;
 
   /** @param sent called after the control frames of a stream were sent */
   constructor(clock: Clock, sent: (stream: Stream) => void) {
@@ -138,10 +140,8 @@ export class SendScheduler {
   schedule(stream: Stream, bit: number): void {
     if (stream.pendingControl === bit) this.#pending.push(stream);
     if (!mayWait(stream, bit)) return this.#ask(false);
-    this.#patience ??= this.#clock.setTimer(patienceMs, () => {
-      this.#patience = undefined;
-      if (this.hasFrames) this.#ask(false);
-    });
+    this.#patientSinceMs ??= this.#clock.now();
+    if (this.#patience === undefined) this.#awaitOthers(patienceMs);
   }
 
   /** The stream has bytes and credit. */
@@ -162,6 +162,7 @@ export class SendScheduler {
     if (!this.#inStep) return false;
     const pending = this.#pending.shift();
     if (pending !== undefined) {
+      if (this.#pending.length === 0) this.#patientSinceMs = undefined;
       this.#sendControl(link, pending);
       this.#sent(pending);
       return true;
@@ -170,6 +171,21 @@ export class SendScheduler {
     if (sender === undefined) return false;
     this.#sendData(link, sender);
     return true;
+  }
+
+  /**
+   * The frames that wait leave after `delayMs`, unless others have taken them along. Frames that came
+   * later wait on.
+   */
+  #awaitOthers(delayMs: number): void {
+    this.#patience = this.#clock.setTimer(delayMs, () => {
+      this.#patience = undefined;
+      if (this.#patientSinceMs === undefined) return;
+      const leftMs = this.#patientSinceMs + patienceMs - this.#clock.now();
+      // A timer may be early by a part of a millisecond.
+      if (leftMs >= 1) this.#awaitOthers(leftMs);
+      else if (this.hasFrames) this.#ask(false);
+    });
   }
 
   #ask(now: boolean): void {

@@ -32,6 +32,19 @@ describe('A patient stream', () => {
     expect(namesOf(sessions.agent.link.sent)).toEqual(['OPENED', 'DATA']);
   });
 
+  it('A frame that may wait does so for 5 ms, also if an earlier one has left with other frames', async () => {
+    const sessions = patientSessions();
+    const first = sessions.open(undefined, 0, { isPatient: true });
+    await sessions.clock.advance(1);
+    sessions.accepted.get(first.stream.number)!.write(10);
+    await sessions.clock.advance(2);
+    const second = sessions.open(undefined, 0, { isPatient: true });
+    await sessions.clock.advance(patienceMs - 1);
+    expect(second.events).toEqual([]);
+    await sessions.clock.advance(1);
+    expect(second.events).toEqual(['opened']);
+  });
+
   it('A patient stream sends its RESET at once, although OPENED waits', async () => {
     const sessions = patientSessions();
     const dialed = sessions.open(undefined, 0, { isPatient: true });
