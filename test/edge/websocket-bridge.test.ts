@@ -9,6 +9,7 @@ const mib = 1024 ** 2;
 const text = 0x01;
 const continuation = 0x00;
 const final = 0x80;
+const close = 0x08;
 const ping = 0x09;
 
 /** A frame of a server. */
@@ -24,24 +25,34 @@ function frames(count: number, one: Buffer): Buffer {
 /** A bridge to a server whose agent takes bytes, or keeps them waiting. */
 function startBridge({ isWritable = true } = {}) {
   const sent: (string | ArrayBuffer | ArrayBufferView)[] = [];
+  /** The opcodes that the server gets, and the end. */
+  const written: (number | 'end')[] = [];
+  const listeners = new Map<string, (event: object) => void>();
   let error: TunnelError | undefined;
-  let onMessage: ((event: object) => void) | undefined;
+  let isComplete: boolean | undefined;
   const socket: ClientSocket = {
     send: (message) => void sent.push(message),
     close() {},
-    addEventListener(kind, listener) {
-      if (kind === 'message') onMessage = listener;
-    },
+    addEventListener: (kind, listener) => void listeners.set(kind, listener),
   };
   const exchange: HttpExchange = {
-    write: () => isWritable,
-    end() {},
+    write([first]) {
+      if (written.includes('end')) throw new Error('a stream takes no bytes after its end');
+      written.push(first! & 0x0f);
+      return isWritable;
+    },
+    end: () => void (written.includes('end') || written.push('end')),
     consumed() {},
     reset: (reason) => (error ??= reason),
   };
-  const bridge = new WebSocketBridge(socket, exchange, () => {});
-  const fromClient = (bytes: number) => onMessage!({ data: new ArrayBuffer(bytes) });
-  return { bridge, sent, fromClient, error: () => error };
+  const bridge = new WebSocketBridge(socket, exchange, (complete) => (isComplete = complete));
+  const fromClient = (bytes: number) => listeners.get('message')!({ data: new ArrayBuffer(bytes) });
+  const closeClient = () => listeners.get('close')!({ code: 1000, reason: '', wasClean: true });
+  return {
+    ...{ bridge, sent, written, fromClient, closeClient },
+    error: () => error,
+    isComplete: () => isComplete,
+  };
 }
 
 /** Bytes of the process that are in use. */
@@ -94,5 +105,31 @@ describe('A server behind the Worker', () => {
     expect(error()).toBeUndefined();
     bridge.onData(frame(final | ping, 'x'.repeat(125)));
     expect(error()).toMatchObject({ code: 'overloaded' });
+  });
+});
+
+describe('The end of a WebSocket through the Worker', () => {
+  it('A client that closes gets its end in order, also from a server that still sends pings', () => {
+    const { bridge, written, closeClient, error, isComplete } = startBridge();
+    closeClient();
+    bridge.onData(frame(final | ping));
+    bridge.onData(frame(final | close));
+    bridge.onEnd();
+    bridge.onClose(undefined);
+    expect(error()).toBeUndefined();
+    expect(written).toEqual([close, 'end']);
+    expect(isComplete()).toBe(true);
+  });
+
+  it.each([
+    { way: 'has sent its close frame', end: [final | close] },
+    { way: 'has ended its connection', end: [] },
+  ])('What a client still sends when its server $way is dropped', ({ end }) => {
+    const { bridge, written, fromClient, closeClient } = startBridge();
+    for (const first of end) bridge.onData(frame(first));
+    bridge.onEnd();
+    fromClient(1);
+    closeClient();
+    expect(written).toEqual(end.length > 0 ? [close, 'end'] : ['end']);
   });
 });

@@ -61,8 +61,9 @@ class DirectExchange implements HttpExchange {
     this.#onClosed = onClosed;
     const { method, path, headers } = head;
     const isUpgrade = headers.some(([name]) => name.toLowerCase() === 'upgrade');
+    if (isUpgrade && hasBody) throw new Error('an agent refuses an upgrade with a body');
     const needsChunks =
-      hasBody && !isUpgrade && !headers.some(([name]) => name.toLowerCase() === 'content-length');
+      hasBody && !headers.some(([name]) => name.toLowerCase() === 'content-length');
     const chunked = needsChunks ? ['Transfer-Encoding', 'chunked'] : [];
     const request = sendRequest({
       ...{ host: '127.0.0.1', ...server, method, path },
@@ -78,7 +79,7 @@ class DirectExchange implements HttpExchange {
     });
     request.on('drain', () => handler.onWritable());
     request.on('error', (error) => this.#close(new TunnelError('refused', error.message)));
-    if (!hasBody || isUpgrade) request.end();
+    if (!hasBody) request.end();
     else request.flushHeaders();
   }
 

@@ -1,17 +1,23 @@
 import { expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
+import type { IncomingRequest } from '../../src/gateway/admitted-request.ts';
 import type { ClientSide } from '../../src/gateway/node/client-side.ts';
 import { ForwardedRequest } from '../../src/gateway/node/forwarded-request.ts';
 import type { GatewayContext } from '../../src/gateway/node/gateway-context.ts';
+import type { HeaderList, HttpExchangeHandler } from '../../src/http-exchange/http-exchange.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { testGateway } from './test-gateway.ts';
 
 const client = { address: '10.1.1.1', scheme: 'https', host: 'gw', isTrustedProxy: false } as const;
-const request = { method: 'GET', target: '/c1/version', headers: [], client, hasBody: false };
+const plain = { method: 'GET', target: '/c1/version', headers: [], client, hasBody: false };
+const upgradeFields: HeaderList = [
+  ['Connection', 'Upgrade'],
+  ['Upgrade', 'websocket'],
+];
 
 /** Starts a request of a gateway that opens exchanges in this way, and returns what it answered. */
-function start(open: GatewayContext['open']) {
+function start(open: GatewayContext['open'], request: IncomingRequest = plain) {
   const events: string[] = [];
   const side: ClientSide = {
     body: { read: () => void events.push('read'), pause() {}, resume() {}, drop() {} },
@@ -34,8 +40,9 @@ function start(open: GatewayContext['open']) {
   return events;
 }
 
+const exchange = { write: () => true, end: () => {}, consumed: () => {}, reset: () => {} };
+
 it('An exchange starts in the same turn when nothing has to be asked', () => {
-  const exchange = { write: () => true, end: () => {}, consumed: () => {}, reset: () => {} };
   expect(start(() => exchange)).toEqual(['read']);
 });
 
@@ -44,4 +51,19 @@ it('A head that no exchange can carry gets a 502 in place of no answer', () => {
     throw new TunnelError('protocol_error', 'the head has too many fields');
   });
   expect(events).toEqual(['head 502', 'body', 'end']);
+});
+
+it('An upgraded stream is cut with its exchange, also when only the client still sends', () => {
+  for (const error of [undefined, new TunnelError('agent_lost', 'the agent is gone')]) {
+    let handler!: HttpExchangeHandler;
+    const open: GatewayContext['open'] = (_options, opened) => {
+      handler = opened;
+      return exchange;
+    };
+    const events = start(open, { ...plain, headers: upgradeFields });
+    handler.onHead({ status: 101, headers: upgradeFields });
+    handler.onEnd();
+    handler.onClose(error);
+    expect(events).toEqual(['read', 'end', ...(error === undefined ? [] : ['cut'])]);
+  }
 });

@@ -52,7 +52,18 @@ it('Small pieces that come before the request is admitted are kept as one', () =
   const [, whole = '', ...rest] = take();
   expect(whole).toHaveLength(10_000);
   expect(whole.startsWith('abcdefghijklmnopqrstuvwxyzabc')).toBe(true);
-  expect(rest).toEqual(['pause', 'end [["x-sum","7"]]']);
+  expect(rest).toEqual(['end [["x-sum","7"]]']);
+});
+
+it('A body that is complete pauses no source, which shows that its client leaves', () => {
+  const { body, take } = testedBody();
+  body.push(Buffer.from('a'));
+  body.complete();
+  take();
+  body.read();
+  expect(take()).toEqual(['resume', 'a', 'end undefined']);
+  body.pause();
+  expect(take()).toEqual([]);
 });
 
 it('A body that the server does not want is dropped, and its source goes on', () => {

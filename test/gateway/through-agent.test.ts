@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import type { IncomingHttpHeaders } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -80,6 +81,8 @@ let managed: Awaited<ReturnType<typeof startApiServer>>;
 let gateway: RunningGateway;
 /** A gateway whose dialer the broker knows as an ordinary one. */
 let pretender: RunningGateway;
+/** A gateway that serves HTTP/2. */
+let encrypted: RunningGateway;
 
 beforeAll(async () => {
   const certificates = stack.use(await makeTestCertificates());
@@ -128,16 +131,21 @@ beforeAll(async () => {
       { proxies: undefined, clock: systemClock, log: silentLogger },
     ),
   );
-  const start = (dialer: Dialer): Promise<RunningGateway> =>
-    startGatewayProgram(gatewayOptions!, {
-      dialer,
-      hub: hubAccess,
-      metrics: new Metrics(),
-      log: silentLogger,
-      stack,
-    });
+  const start = (dialer: Dialer, more: object = {}): Promise<RunningGateway> =>
+    startGatewayProgram(
+      { ...gatewayOptions!, ...more },
+      {
+        dialer,
+        hub: hubAccess,
+        metrics: new Metrics(),
+        log: silentLogger,
+        stack,
+      },
+    );
   gateway = await start(broker.gatewayDialer);
   pretender = await start(broker.dialer);
+  const { cert: certFile, key: keyFile } = certificates.server;
+  encrypted = await start(broker.gatewayDialer, { tls: { certFile, keyFile } });
 });
 afterAll(() => stack.disposeAsync());
 
@@ -207,5 +215,21 @@ describe('A gateway, a broker and an agent', () => {
     client.socket.end();
     expect(await client.end()).toMatch(/hello input bye$/);
     expect(managed.seen.at(-1)?.headers['impersonate-user']).toBe('ann');
+  });
+
+  it('A WebSocket over HTTP/2 passes bytes, with half-close', async () => {
+    const session = connectHttp2(encrypted.url, { rejectUnauthorized: false });
+    const stream = session.request({
+      ':method': 'CONNECT',
+      ':protocol': 'websocket',
+      ':path': '/c1/api/v1/namespaces/n/pods/p/exec',
+      ':scheme': 'https',
+      ':authority': 'a',
+      authorization: 'Bearer hub-ann',
+    });
+    stream.end('input');
+    const pieces = (await stream.toArray()) as Buffer[];
+    session.destroy();
+    expect(String(Buffer.concat(pieces))).toBe('hello input bye');
   });
 });

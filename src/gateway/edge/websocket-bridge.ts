@@ -50,6 +50,8 @@ export class WebSocketBridge implements RawEvents, FrameSink {
   /** The socket is closed, or was told to close. */
   #isSocketClosed = false;
   #hasCloseFrame = false;
+  /** The server gets nothing more, neither messages nor answers to its pings. */
+  #isExchangeEnded = false;
   #isOver = false;
 
   constructor(
@@ -93,13 +95,13 @@ export class WebSocketBridge implements RawEvents, FrameSink {
   onCloseFrame(code: number | undefined, reason: string): void {
     this.#hasCloseFrame = true;
     this.#closeSocket(code, reason);
-    this.#exchange.write(clientFrame(Opcode.close, closeFramePayload(code ?? 1005, reason)));
-    this.#exchange.end();
+    this.#write(Opcode.close, closeFramePayload(code ?? 1005, reason));
+    this.#endExchange();
   }
 
   onEnd(): void {
     if (!this.#hasCloseFrame) this.#closeSocket(1011, 'the server ended the connection');
-    this.#exchange.end();
+    this.#endExchange();
   }
 
   onWritable(): void {
@@ -112,13 +114,18 @@ export class WebSocketBridge implements RawEvents, FrameSink {
   }
 
   #write(opcode: Opcode, payload: Uint8Array): void {
-    if (this.#isOver) return;
+    if (this.#isOver || this.#isExchangeEnded) return;
     const frame = clientFrame(opcode, payload);
     if (this.#exchange.write(frame)) return;
     this.#waitingBytes += frame.length;
     if (this.#waitingBytes <= maxWaitingBytes) return;
     const sentence = `more than ${maxWaitingBytes} bytes wait for the cluster`;
     this.fail(new TunnelError('overloaded', sentence));
+  }
+
+  #endExchange(): void {
+    this.#isExchangeEnded = true;
+    this.#exchange.end();
   }
 
   #onSocketClosed(code: number, reason: string, isClean: boolean): void {
@@ -131,8 +138,8 @@ export class WebSocketBridge implements RawEvents, FrameSink {
     }
     if (wasClosed) return;
     // The server answers with its own close frame and ends the connection.
-    this.#exchange.write(clientFrame(Opcode.close, closeFramePayload(code, reason)));
-    this.#exchange.end();
+    this.#write(Opcode.close, closeFramePayload(code, reason));
+    this.#endExchange();
     // The runtime waits for this answer.
     this.#socket.close(isSendable(code) ? code : undefined, reason);
   }

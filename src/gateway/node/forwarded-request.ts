@@ -19,6 +19,9 @@ import type { GatewayContext } from './gateway-context.ts';
 import { bodyLength } from '../body-length.ts';
 import { trailerFields } from '../trailer-fields.ts';
 
+/** `raw-ended`: the server has ended its half of an upgraded HTTP/2 stream. */
+type State = 'admitting' | 'waiting' | 'answering' | 'answered' | 'raw' | 'raw-ended' | 'closed';
+
 /**
  * One request, from its head to the end of its answer: it waits until the gateway has admitted it,
  * and then moves bodies between the client and an exchange, both ways, with backpressure. A response
@@ -32,7 +35,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents, Requ
   readonly #record: RequestRecord;
   readonly #connection: Pick<ClientConnection, 'authenticated' | 'refused'>;
   #client!: ClientSide;
-  #state: 'admitting' | 'waiting' | 'answering' | 'answered' | 'raw' | 'closed' = 'admitting';
+  #state: State = 'admitting';
   #abort: AbortController | undefined = new AbortController();
   /** Undefined before the request was admitted and after the head of its answer. */
   #admitted: Omit<AdmittedRequest, 'exchange'> | undefined;
@@ -214,7 +217,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents, Requ
     ) {
       this.#cutAnswer('has fewer bytes than its Content-Length');
     } else if (this.#state === 'answering' || this.#state === 'raw') {
-      this.#state = 'answered';
+      this.#state = this.#state === 'raw' ? 'raw-ended' : 'answered';
       this.#client.end(this.#trailers);
     }
   }
@@ -237,7 +240,12 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents, Requ
       const isKnownCluster = this.#context.isKnownCluster(cluster);
       const cut = error ?? new TunnelError('reset', 'it ended without an answer');
       this.#answer(exchangeError(cut, { cluster, isKnownCluster }));
-    } else if (this.#state === 'answering' || this.#state === 'raw') {
+    } else if (
+      this.#state === 'answering' ||
+      this.#state === 'raw' ||
+      // Nobody reads what the client still sends.
+      (this.#state === 'raw-ended' && error !== undefined)
+    ) {
       this.#client.cut();
     }
   }
@@ -266,7 +274,8 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents, Requ
 
   onClientClosed(isComplete: boolean): void {
     if (this.#state === 'closed') return;
-    const isCut = !isComplete || this.#state !== 'answered';
+    const isAnswered = this.#state === 'answered' || this.#state === 'raw-ended';
+    const isCut = !isComplete || !isAnswered;
     this.#state = 'closed';
     // Almost every request is complete, and an error costs a stack trace.
     if (isCut) {

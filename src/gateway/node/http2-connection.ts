@@ -121,7 +121,8 @@ export class Http2Connection implements Http2ConnectionOwner, SenderOwner {
     const request = {
       ...rest,
       client: connection.client(host),
-      hasBody: !stream.isRemoteEnded,
+      // What follows a CONNECT is the new protocol's, and comes after the answer.
+      hasBody: head.protocol === undefined && !stream.isRemoteEnded,
       certificate: connection.certificate,
     };
     const forwarded = new ForwardedRequest(context, request, connection);

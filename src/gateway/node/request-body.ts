@@ -45,8 +45,9 @@ export class RequestBody {
     if (this.#isComplete) this.#events.onBodyEnd(this.trailers);
   }
 
+  /** A source that has brought all of the body goes on, so that it shows when its client leaves. */
   pause(): void {
-    this.#source.pause();
+    if (!this.#isComplete) this.#source.pause();
   }
 
   resume(): void {
