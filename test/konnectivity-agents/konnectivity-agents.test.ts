@@ -372,6 +372,25 @@ describe('A connection of a standard agent', () => {
     expect(world.metrics.read('pending_dials')).toBe(0);
   });
 
+  it('A connection whose client left during the dial may send until the agent has closed it', async () => {
+    const agent = await connect();
+    const other = await open(agent, 1);
+    const client = await world.dial('t:81');
+    client.stream.reset(new TunnelError('cancelled', 'x'));
+    await settle();
+    agent.dialResponse(lastDial(agent).random, 9);
+    // What the target has sent before CLOSE_REQ arrives at the agent.
+    for (let count = 0; count < 2 * limits.maxStrayPackets; count++) agent.data(9, 'x');
+    await settle();
+    expect([agent.status, other.end]).toEqual([undefined, undefined]);
+    expect(world.metrics.read('connections')).toBe(2);
+    agent.closeResponse(9);
+    expect(world.metrics.read('connections')).toBe(1);
+    // Then its id belongs to no connection.
+    agent.data(9, 'x');
+    expect(agent.of('close_request').map(({ connectId }) => connectId)).toEqual([9, 9]);
+  });
+
   it('A dial that the agent does not answer ends in time, and later dials prefer another agent', async () => {
     const agent = await connect('a');
     const client = await world.dial('t:80');
