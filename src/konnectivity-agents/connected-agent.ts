@@ -232,7 +232,8 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
         const { connectId, error } = packet;
         const stream = this.#streams.get(connectId);
         if (!this.#streams.delete(connectId)) return this.#onStray();
-        return stream?.onTargetClosed(error);
+        stream?.onTargetClosed(error);
+        return this.#backlog.changed();
       }
       case 'drain':
         if (this.isDraining) return this.#onStray();
