@@ -97,6 +97,11 @@ export class PooledDialer implements Dialer, AsyncDisposable {
     return this.#sessions.size;
   }
 
+  /** Clusters with sessions. */
+  get clusterCount(): number {
+    return this.#agents.size;
+  }
+
   get streamCount(): number {
     let count = 0;
     for (const { session } of this.#sessions) count += session.streamCount;
@@ -132,12 +137,15 @@ export class PooledDialer implements Dialer, AsyncDisposable {
     const made: ClusterAgents = new ClusterAgents({
       ...{ cluster, zone, clock },
       unreachable: this.#unreachable,
-      makeSession: (options) => this.#makeSession(cluster, options),
+      makeSession: (options) => {
+        // Known only while it has sessions: clients may make up any number of clusters.
+        this.#agents.set(cluster, made);
+        return this.#makeSession(cluster, options);
+      },
       onEmpty: () => {
         if (this.#agents.get(cluster) === made) this.#agents.delete(cluster);
       },
     });
-    this.#agents.set(cluster, made);
     return made;
   }
 

@@ -4,30 +4,43 @@
  */
 export class RoundTrips {
   readonly #sendPing: () => void;
-  /** The calls that the PING in flight answers. Empty: no PING is in flight. */
-  #waiting: (() => void)[] = [];
+  #isAsked = false;
+  /** The calls that the PING in flight answers. */
+  #waiting = new Set<() => void>();
   /** The calls that came after this PING. */
-  #next: (() => void)[] = [];
+  #next = new Set<() => void>();
 
   constructor(sendPing: () => void) {
     this.#sendPing = sendPing;
   }
 
   add(onAnswered: () => void): void {
-    if (this.#waiting.length > 0) {
-      this.#next.push(onAnswered);
+    if (this.#isAsked) {
+      this.#next.add(onAnswered);
     } else {
-      this.#waiting.push(onAnswered);
-      this.#sendPing();
+      this.#waiting.add(onAnswered);
+      this.#ask();
     }
+  }
+
+  /** Nobody waits for the answer any more. Clients need not answer. Idempotent. */
+  delete(onAnswered: () => void): void {
+    this.#waiting.delete(onAnswered);
+    this.#next.delete(onAnswered);
   }
 
   /** The client has answered a PING. An answer without a PING has no effect. */
   answered(): void {
     const done = this.#waiting;
     this.#waiting = this.#next;
-    this.#next = [];
-    if (this.#waiting.length > 0) this.#sendPing();
+    this.#next = new Set();
+    this.#isAsked = false;
+    if (this.#waiting.size > 0) this.#ask();
     for (const onAnswered of done) onAnswered();
+  }
+
+  #ask(): void {
+    this.#isAsked = true;
+    this.#sendPing();
   }
 }

@@ -132,6 +132,11 @@ export class Http2ServerConnection implements FrameEvents {
     if (this.#state === 'open') this.#roundTrips.add(onAnswered);
   }
 
+  /** `onAnswered` is not called any more. Idempotent. */
+  forgetRoundTrip(onAnswered: () => void): void {
+    this.#roundTrips.delete(onAnswered);
+  }
+
   /**
    * Takes no new streams, and loses none (see `ConnectionDrain`). Open streams continue.
    * Idempotent.
@@ -180,17 +185,13 @@ export class Http2ServerConnection implements FrameEvents {
 
   onHeaders(headers: ReceivedHeaders): void {
     const { streamId, isEndOfStream, fields, problem } = headers;
-    if (this.#streams.use(streamId)) {
-      this.#onRequest(headers);
-      return;
-    }
+    if (this.#streams.use(streamId)) return this.#onRequest(headers);
     const stream = this.#streams.get(streamId);
     if (stream === undefined) {
       if (!this.#streams.isEndedByUs(streamId)) {
         throw new Http2Error('STREAM_CLOSED', `HEADERS for stream ${streamId}, which has ended`);
       }
-      this.#controls.count();
-      return;
+      return this.#controls.count();
     }
     if (stream.isRemoteEnded) this.#streamError(stream, 'STREAM_CLOSED');
     else if (problem !== undefined) this.#streamError(stream, problem);

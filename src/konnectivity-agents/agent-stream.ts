@@ -8,6 +8,8 @@ export interface AgentStream {
   readonly connectId: number;
   /** Bytes that wait for the client beyond the room of its stream. */
   readonly backlogBytes: number;
+  /** The agent has closed the connection, and the client has not taken all bytes yet. */
+  readonly isDraining: boolean;
   /** DIAL_RSP without an error. */
   onDialed(connectId: number): void;
   /** DIAL_RSP with an error. */

@@ -6,7 +6,7 @@ export interface BacklogLimitOptions {
   readonly clock: Clock;
   readonly limits: KonnectivityAgentsLimits;
   readonly setPaused: (isPaused: boolean) => void;
-  /** Whether the agent has more connections and dials than so many stalled ones. */
+  /** Whether the agent has more connections and dials than so many connections of stalled clients. */
   readonly hasOthers: (stalledCount: number) => boolean;
 }
 
@@ -14,7 +14,8 @@ export interface BacklogLimitOptions {
  * Bounds the bytes that wait for the clients of one agent. Konnectivity's protocol has no flow
  * control for a connection, so an agent can only be held back as a whole, with all its connections.
  * That happens when a client leaves too many bytes unread. A client that does so for too long, while
- * the agent has other clients, loses its connection.
+ * the agent has other clients, loses its connection. A connection that the agent has closed brings
+ * no more bytes, so its bytes count only among those of all clients.
  */
 export class BacklogLimit {
   readonly #options: BacklogLimitOptions;
@@ -42,6 +43,11 @@ export class BacklogLimit {
   take(stream: AgentStream, bytes: number): void {
     this.bytes -= bytes;
     this.#waiting.delete(stream);
+    this.changed();
+  }
+
+  /** The agent has closed a connection, or fewer bytes wait. */
+  changed(): void {
     if (this.#stalledTimer === undefined || this.#stalled().length > 0) return;
     this.#stalledTimer.cancel();
     this.#stalledTimer = undefined;
@@ -59,8 +65,8 @@ export class BacklogLimit {
     this.#stalledTimer = clock.setTimer(limits.stalledReaderMs, () => this.#onStalled());
   }
 
-  #isExceeded(stream: AgentStream): boolean {
-    return stream.backlogBytes > this.#options.limits.maxStreamBacklogBytes;
+  #isExceeded({ backlogBytes, isDraining }: AgentStream): boolean {
+    return !isDraining && backlogBytes > this.#options.limits.maxStreamBacklogBytes;
   }
 
   /** The streams because of which the agent is not read. */
@@ -78,7 +84,7 @@ export class BacklogLimit {
     this.#startTimer();
     const stalled = this.#stalled();
     // Alone with its agent, a client may pause as long as it likes.
-    if (!hasOthers(stalled.length)) return;
+    if (!hasOthers(stalled.filter(({ isDraining }) => !isDraining).length)) return;
     for (const stream of stalled) stream.resetStalled(limits.stalledReaderMs);
   }
 }

@@ -65,8 +65,11 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
   #dialCount = 0;
   /** By random, in the order of the dials. */
   readonly #pending = new Map<bigint, PendingDial>();
-  /** By connect id: connections that the agent has not closed. */
-  readonly #streams = new Map<number, AgentStream>();
+  /**
+   * By connect id: connections that the agent has not closed. Undefined: the client left before the
+   * agent answered its dial, and what the agent sends until it has closed the connection is dropped.
+   */
+  readonly #streams = new Map<number, AgentStream | undefined>();
   /** Streams whose window is given back when the agent's connection has room. */
   readonly #owed = new Set<AgentStream>();
   #strayPackets = 0;
@@ -208,7 +211,7 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
     const dials = [...this.#pending.values()];
     this.#streams.clear();
     this.#pending.clear();
-    for (const stream of streams) stream.onAgentLost();
+    for (const stream of streams) stream?.onAgentLost();
     for (const { stream } of dials) stream?.onAgentLost();
     onEnded();
   }
@@ -216,6 +219,7 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
   onPayload(connectId: number, bytes: Uint8Array): void {
     const stream = this.#streams.get(connectId);
     if (stream !== undefined) return stream.onTargetData(bytes);
+    if (this.#streams.has(connectId)) return;
     if (connectId !== 0) this.#closeStray(connectId);
     this.#onStray();
   }
@@ -227,9 +231,9 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
       case 'close_response': {
         const { connectId, error } = packet;
         const stream = this.#streams.get(connectId);
-        if (stream === undefined) return this.#onStray();
-        this.#streams.delete(connectId);
-        return stream.onTargetClosed(error);
+        if (!this.#streams.delete(connectId)) return this.#onStray();
+        stream?.onTargetClosed(error);
+        return this.#backlog.changed();
       }
       case 'drain':
         if (this.isDraining) return this.#onStray();
@@ -260,13 +264,9 @@ export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
         connectId === 0 ? 'no connect id' : `connect id ${connectId}, which is in use`;
       throw new StandardAgentError('protocol_error', `DIAL_RSP has ${problem}`);
     }
-    // The client left before the agent answered.
-    if (stream === undefined) {
-      this.#send(PacketType.closeRequest, encodeCloseRequest(connectId));
-      return;
-    }
     this.#streams.set(connectId, stream);
-    stream.onDialed(connectId);
+    if (stream !== undefined) return stream.onDialed(connectId);
+    this.#send(PacketType.closeRequest, encodeCloseRequest(connectId));
   }
 
   /** Answers the first packet for an unknown connection, as upstream's server does. */

@@ -80,7 +80,8 @@ export interface KonnectivityAgentsLimits extends FrontLimits {
   readonly maxQueuedBytes: number;
   /**
    * Bytes that wait for one client beyond the room of its stream, and for all clients of an agent
-   * together. Then the agent is not read, because its protocol cannot hold back one connection.
+   * together, also for those whose connections the agent has closed. Then the agent is not read,
+   * because its protocol cannot hold back one connection.
    */
   readonly maxStreamBacklogBytes: number;
   readonly maxAgentBacklogBytes: number;

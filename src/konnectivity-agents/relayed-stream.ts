@@ -91,16 +91,19 @@ export class RelayedStream implements StreamHandler, AgentStream {
     this.#fail(agentDialError(text));
   }
 
+  get isDraining(): boolean {
+    return this.#state === 'draining';
+  }
+
   onTargetClosed(text: string): void {
     this.#timer?.cancel();
-    this.onWritable();
-    this.#agent = undefined;
     if (this.#state !== 'open') return this.#endStream();
     this.#state = 'draining';
     if (text !== '') return this.#stream.reset(agentCloseError(text));
-    // The bytes that came before are delivered first. Bytes to the target have nowhere to go.
-    this.#stream.fin();
+    // Bytes to the target have nowhere to go. The bytes that came before are delivered first, and
+    // count until then.
     this.#stream.stopReceiving();
+    if (this.backlogBytes === 0) this.#stream.fin();
   }
 
   /** The agent is gone. A dial goes to another agent, because nothing was delivered. */
@@ -145,6 +148,7 @@ export class RelayedStream implements StreamHandler, AgentStream {
     const { backlogBytes } = this;
     this.backlogBytes = 0;
     if (backlogBytes > 0) this.#agent?.onBacklogTaken(this, backlogBytes);
+    if (this.isDraining) this.#stream.fin();
   }
 
   onStop(): void {
@@ -155,17 +159,11 @@ export class RelayedStream implements StreamHandler, AgentStream {
   onClose(error: TunnelError | undefined): void {
     this.#timer?.cancel();
     this.onWritable();
-    const wasDialing = this.#state === 'dialing';
-    const wasOpen = this.#state === 'open';
+    const before = this.#state;
     this.#state = 'ended';
-    const agent = this.#agent;
-    if (agent === undefined) return this.#endStream();
-    if (wasDialing) {
-      agent.cancelDial(this);
-      this.#endStream();
-    } else if (wasOpen) {
-      this.#closeAtAgent(error);
-    }
+    if (before === 'open' && this.#agent !== undefined) return this.#closeAtAgent(error);
+    if (before === 'dialing') this.#agent?.cancelDial(this);
+    this.#endStream();
   }
 
   #dial(): void {

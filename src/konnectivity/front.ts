@@ -56,8 +56,8 @@ export interface FrontStream {
 
   /**
    * Calls `onAnswered` when the client's transport has read everything that has left this process so
-   * far: it has answered a PING. Never called after the end of the client's connection, and not from
-   * inside this method.
+   * far: it has answered a PING. Never called after the end of the call, and not from inside this
+   * method.
    */
   roundTrip(onAnswered: () => void): void;
 

@@ -14,12 +14,16 @@ const head = [
 const plainHead = encodeHeaders(head);
 const okTrailers = encodeHeaders([{ name: 'grpc-status', value: String(GrpcStatus.ok) }]);
 
+const noRoundTrips: readonly (() => void)[] = [];
+
 /** The client of a call, and its connection's interest in it. */
 export interface GrpcCaller {
   readonly peer: string;
   readonly subject: CertificateSubject | undefined;
   /** Calls `onAnswered` when the client has answered a PING. Never after the connection's end. */
   roundTrip(onAnswered: () => void): void;
+  /** `onAnswered` is not called any more. */
+  forgetRoundTrip(onAnswered: () => void): void;
   /** The call has ended. */
   callEnded(): void;
 }
@@ -30,6 +34,8 @@ export class GrpcCall implements FrontStream, Http2StreamHandler {
   readonly #fields: readonly HeaderField[];
   readonly #caller: GrpcCaller;
   #handler: FrontHandler | undefined;
+  /** Where the call waits for answers of the client. Most calls do so once. */
+  #roundTrips = noRoundTrips;
 
   constructor(stream: Http2ServerStream, fields: readonly HeaderField[], caller: GrpcCaller) {
     this.#stream = stream;
@@ -72,6 +78,7 @@ export class GrpcCall implements FrontStream, Http2StreamHandler {
   }
 
   roundTrip(onAnswered: () => void): void {
+    this.#roundTrips = [...this.#roundTrips, onAnswered];
     this.#caller.roundTrip(onAnswered);
   }
 
@@ -107,6 +114,8 @@ export class GrpcCall implements FrontStream, Http2StreamHandler {
   }
 
   onClose(): void {
+    for (const onAnswered of this.#roundTrips) this.#caller.forgetRoundTrip(onAnswered);
+    this.#roundTrips = noRoundTrips;
     this.#caller.callEnded();
     this.#handler?.onClose();
   }

@@ -129,6 +129,10 @@ export class GrpcConnection
     this.#http2.roundTrip(onAnswered);
   }
 
+  forgetRoundTrip(onAnswered: () => void): void {
+    this.#http2.forgetRoundTrip(onAnswered);
+  }
+
   callEnded(): void {
     this.#watch.callEnded();
   }

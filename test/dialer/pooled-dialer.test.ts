@@ -82,6 +82,21 @@ describe('A dial that has succeeded', () => {
   });
 });
 
+describe('A dial that has failed', () => {
+  it('A dial that has failed leaves nothing of its cluster, because clients may make up names', async () => {
+    const { dialer, open, linked, ends, clock } = playedDialer();
+    for (const cluster of ['a', 'b', 'c']) {
+      open({ cluster });
+      const { link } = await linked(ends.length + 1);
+      expect(dialer.clusterCount).toBe(1);
+      link.close(new TunnelError('no_agent', `no agent of cluster ${cluster} is connected`));
+      await clock.advance(0);
+    }
+    expect(ends).toEqual(['no_agent', 'no_agent', 'no_agent']);
+    expect([dialer.sessionCount, dialer.clusterCount]).toEqual([0, 0]);
+  });
+});
+
 describe('A dial with a signal', () => {
   it('A dial is reset at the agent when its signal aborts, and ends with the reason as the cause', async () => {
     const { open, linked, links, say, clock, ends, errors } = playedDialer();

@@ -372,6 +372,25 @@ describe('A connection of a standard agent', () => {
     expect(world.metrics.read('pending_dials')).toBe(0);
   });
 
+  it('A connection whose client left during the dial may send until the agent has closed it', async () => {
+    const agent = await connect();
+    const other = await open(agent, 1);
+    const client = await world.dial('t:81');
+    client.stream.reset(new TunnelError('cancelled', 'x'));
+    await settle();
+    agent.dialResponse(lastDial(agent).random, 9);
+    // What the target has sent before CLOSE_REQ arrives at the agent.
+    for (let count = 0; count < 2 * limits.maxStrayPackets; count++) agent.data(9, 'x');
+    await settle();
+    expect([agent.status, other.end]).toEqual([undefined, undefined]);
+    expect(world.metrics.read('connections')).toBe(2);
+    agent.closeResponse(9);
+    expect(world.metrics.read('connections')).toBe(1);
+    // Then its id belongs to no connection.
+    agent.data(9, 'x');
+    expect(agent.of('close_request').map(({ connectId }) => connectId)).toEqual([9, 9]);
+  });
+
   it('A dial that the agent does not answer ends in time, and later dials prefer another agent', async () => {
     const agent = await connect('a');
     const client = await world.dial('t:80');
@@ -648,6 +667,54 @@ describe('A client that does not read', () => {
     await settle();
     await world.clock.advance(10 * limits.stalledReaderMs);
     expect([alone.end, agent.isPaused]).toEqual([undefined, true]);
+  });
+
+  it('Bytes that wait for clients count after the target has closed, and hold the agent back', async () => {
+    const agent = await connect();
+    const other = await open(agent, 1);
+    const stalled: ClientStream[] = [];
+    const mostClients = (2 * limits.maxAgentBacklogBytes) / mib.length;
+    while (stalled.length < mostClients && !agent.isPaused) {
+      const connectId = 2 + stalled.length;
+      const client = await open(agent, connectId);
+      client.isReading = false;
+      stalled.push(client);
+      agent.data(connectId, mib);
+      agent.closeResponse(connectId);
+      await settle();
+    }
+    expect(agent.isPaused).toBe(true);
+    expect(world.metrics.read('backlog_bytes')).toBeGreaterThan(limits.maxAgentBacklogBytes);
+    await world.clock.advance(limits.stalledReaderMs);
+    await settle();
+    // One of them was enough.
+    const ended = stalled.filter(({ end }) => end !== undefined);
+    expect(ended.map(({ end }) => end)).toMatchObject([{ code: 'overloaded' }]);
+    expect([agent.isPaused, other.end]).toEqual([false, undefined]);
+    for (const client of stalled) client.readOn();
+    await settle();
+    const whole = stalled.filter(
+      ({ receivedBytes, hasFin }) => hasFin && receivedBytes === mib.length,
+    );
+    expect(whole).toHaveLength(stalled.length - 1);
+    expect(world.metrics.read('backlog_bytes')).toBe(0);
+  });
+
+  it('A client that is slow to read does not hold back an agent whose target has closed', async () => {
+    const agent = await connect();
+    await open(agent, 1);
+    const slow = await open(agent, 2);
+    slow.isReading = false;
+    for (let count = 0; count < 3; count++) agent.data(2, mib);
+    await settle();
+    expect(agent.isPaused).toBe(true);
+    agent.closeResponse(2);
+    expect(agent.isPaused).toBe(false);
+    await world.clock.advance(2 * limits.stalledReaderMs);
+    expect([slow.end, slow.hasFin]).toEqual([undefined, false]);
+    slow.readOn();
+    await settle();
+    expect([slow.receivedBytes, slow.hasFin]).toEqual([3 * mib.length, true]);
   });
 });
 

@@ -1,9 +1,30 @@
 import { Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, it } from 'vitest';
+import { encodeHeaders } from '../../src/http2/hpack-encoder.ts';
+import type { FrontHandler, FrontStream } from '../../src/konnectivity/front.ts';
 import { GrpcConnection } from '../../src/konnectivity/grpc-connection.ts';
-import { clientPreface, ping, settings } from '../../testkit/http2/frames.ts';
+import {
+  clientPreface,
+  frame,
+  frameFlags,
+  frameTypes,
+  headers,
+  ping,
+  reset,
+  settings,
+} from '../../testkit/http2/frames.ts';
 import { frontConnectionOptions } from '../../testkit/http2/front-connection-options.ts';
+import { collectGarbage } from '../../testkit/processes/collect-garbage.ts';
+
+const noEvents: FrontHandler = { onData() {}, onSent() {}, onEnd() {}, onClose() {} };
+const call = encodeHeaders([
+  { name: ':method', value: 'POST' },
+  { name: ':scheme', value: 'http' },
+  { name: ':path', value: '/m' },
+  { name: ':authority', value: 'a' },
+  { name: 'content-type', value: 'application/grpc' },
+]);
 
 it('A client that pings and leaves in the same turn gets no write to its destroyed socket', async () => {
   const writes: unknown[] = [];
@@ -23,4 +44,36 @@ it('A client that pings and leaves in the same turn gets no write to its destroy
   await nextTurn();
   expect(socket.destroyed).toBe(true);
   expect(writes).toHaveLength(1);
+});
+
+it('A call that has ended keeps nothing for a client that never answers the PING', async () => {
+  const socket = new Socket();
+  socket.write = () => true;
+  const answered: string[] = [];
+  let collected: WeakRef<object> | undefined;
+  const accept = (stream: FrontStream) => {
+    const name = collected === undefined ? 'first' : 'later';
+    const onAnswered = () => void answered.push(name);
+    collected ??= new WeakRef(onAnswered);
+    stream.roundTrip(onAnswered);
+    return noEvents;
+  };
+  const connection = new GrpcConnection({
+    ...frontConnectionOptions,
+    methods: new Map([['/m', accept]]),
+    socket,
+    onReady: () => {},
+  });
+  connection.push(Buffer.concat([clientPreface, settings()]));
+  connection.push(Buffer.concat([headers(1, call), reset(1), headers(3, call)]));
+  await nextTurn();
+  collectGarbage();
+  expect(collected?.deref()).toBeUndefined();
+  const answer = frame(frameTypes.ping, frameFlags.ack, 0, Buffer.from('received'));
+  connection.push(answer);
+  // The PING was sent before the second call asked.
+  expect(answered).toEqual([]);
+  connection.push(answer);
+  expect(answered).toEqual(['later']);
+  connection.onSocketEnd();
 });
