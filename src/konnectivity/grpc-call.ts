@@ -14,8 +14,6 @@ const head = [
 const plainHead = encodeHeaders(head);
 const okTrailers = encodeHeaders([{ name: 'grpc-status', value: String(GrpcStatus.ok) }]);
 
-const noRoundTrips: readonly (() => void)[] = [];
-
 /** The client of a call, and its connection's interest in it. */
 export interface GrpcCaller {
   readonly peer: string;
@@ -34,8 +32,8 @@ export class GrpcCall implements FrontStream, Http2StreamHandler {
   readonly #fields: readonly HeaderField[];
   readonly #caller: GrpcCaller;
   #handler: FrontHandler | undefined;
-  /** Where the call waits for answers of the client. Most calls do so once. */
-  #roundTrips = noRoundTrips;
+  /** What waits for an answer of the client; undefined: nothing does. */
+  #roundTrips: Set<() => void> | undefined;
 
   constructor(stream: Http2ServerStream, fields: readonly HeaderField[], caller: GrpcCaller) {
     this.#stream = stream;
@@ -78,8 +76,14 @@ export class GrpcCall implements FrontStream, Http2StreamHandler {
   }
 
   roundTrip(onAnswered: () => void): void {
-    this.#roundTrips = [...this.#roundTrips, onAnswered];
-    this.#caller.roundTrip(onAnswered);
+    const answered = (): void => {
+      if (this.#roundTrips?.delete(answered) !== true) return;
+      if (this.#roundTrips.size === 0) this.#roundTrips = undefined;
+      onAnswered();
+    };
+    this.#roundTrips ??= new Set();
+    this.#roundTrips.add(answered);
+    this.#caller.roundTrip(answered);
   }
 
   pause(): void {
@@ -114,8 +118,8 @@ export class GrpcCall implements FrontStream, Http2StreamHandler {
   }
 
   onClose(): void {
-    for (const onAnswered of this.#roundTrips) this.#caller.forgetRoundTrip(onAnswered);
-    this.#roundTrips = noRoundTrips;
+    for (const answered of this.#roundTrips ?? []) this.#caller.forgetRoundTrip(answered);
+    this.#roundTrips = undefined;
     this.#caller.callEnded();
     this.#handler?.onClose();
   }

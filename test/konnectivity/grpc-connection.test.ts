@@ -18,7 +18,7 @@ import { frontConnectionOptions } from '../../testkit/http2/front-connection-opt
 import { collectGarbage } from '../../testkit/processes/collect-garbage.ts';
 
 const noEvents: FrontHandler = { onData() {}, onSent() {}, onEnd() {}, onClose() {} };
-const call = encodeHeaders([
+const post = encodeHeaders([
   { name: ':method', value: 'POST' },
   { name: ':scheme', value: 'http' },
   { name: ':path', value: '/m' },
@@ -65,7 +65,7 @@ it('A call that has ended keeps nothing for a client that never answers the PING
     onReady: () => {},
   });
   connection.push(Buffer.concat([clientPreface, settings()]));
-  connection.push(Buffer.concat([headers(1, call), reset(1), headers(3, call)]));
+  connection.push(Buffer.concat([headers(1, post), reset(1), headers(3, post)]));
   await nextTurn();
   collectGarbage();
   expect(collected?.deref()).toBeUndefined();
@@ -75,5 +75,36 @@ it('A call that has ended keeps nothing for a client that never answers the PING
   expect(answered).toEqual([]);
   connection.push(answer);
   expect(answered).toEqual(['later']);
+  connection.onSocketEnd();
+});
+
+it('A call keeps nothing of the answers that it has got', async () => {
+  const socket = new Socket();
+  socket.write = () => true;
+  let call: FrontStream | undefined;
+  const accept = (stream: FrontStream) => {
+    call = stream;
+    return noEvents;
+  };
+  const connection = new GrpcConnection({
+    ...frontConnectionOptions,
+    methods: new Map([['/m', accept]]),
+    socket,
+    onReady: () => {},
+  });
+  connection.push(Buffer.concat([clientPreface, settings(), headers(1, post)]));
+  let answers = 0;
+  const ask = (): WeakRef<object> => {
+    const onAnswered = () => void answers++;
+    call!.roundTrip(onAnswered);
+    return new WeakRef(onAnswered);
+  };
+  const asked = [ask(), ask()];
+  const answer = frame(frameTypes.ping, frameFlags.ack, 0, Buffer.from('received'));
+  connection.push(Buffer.concat([answer, answer]));
+  expect(answers).toBe(2);
+  await nextTurn();
+  collectGarbage();
+  expect(asked.map((each) => each.deref())).toEqual([undefined, undefined]);
   connection.onSocketEnd();
 });
