@@ -193,9 +193,10 @@ class GatewayServer implements RunningGateway {
     await this.close();
   }
 
-  /** No request is open, and none is on its way over HTTP/2. */
+  /** No request is open or on its way over HTTP/2, and no client still reads its last answer. */
   get #isIdle(): boolean {
     if (this.#context.requests.size > 0) return false;
+    for (const { isLingering } of this.#http1) if (isLingering) return false;
     for (const { isDrained } of this.#http2) if (!isDrained) return false;
     return true;
   }
@@ -235,7 +236,13 @@ class GatewayServer implements RunningGateway {
   }
 
   #acceptHttp1(parts: Omit<Http1ConnectionOptions, 'onClosed'>): void {
-    const served = new Http1Connection({ ...parts, onClosed: () => this.#http1.delete(served) });
+    const served = new Http1Connection({
+      ...parts,
+      onClosed: () => {
+        this.#http1.delete(served);
+        this.#idle.changed();
+      },
+    });
     this.#http1.add(served);
     served.isLast = this.#isClosing;
   }

@@ -7,17 +7,17 @@ import { SocketInput } from '../../base/net/socket-input.ts';
 import { Http1Error } from '../../http1/http1-error.ts';
 import { type AfterHead, MessageParser, type MessageSink } from '../../http1/message-parser.ts';
 import { parseRequestHead } from '../../http1/request-head.ts';
-import { responseText } from '../../http1/response-text.ts';
 import type { HeaderList, HttpExchange } from '../../http-exchange/http-exchange.ts';
 import { SocketWriter } from '../../stream-io/node/socket-writer.ts';
 import { GatewayError } from '../gateway-error.ts';
-import { statusAnswer } from '../status-answer.ts';
 import type { ClientConnection } from './client-connection.ts';
 import type { RawConnection } from './client-side.ts';
 import { ForwardedRequest } from './forwarded-request.ts';
 import type { GatewayContext } from './gateway-context.ts';
 import { type Http1Carrier, Http1Client } from './http1-client.ts';
+import { http1ErrorAnswer } from './http1-error-answer.ts';
 import { readUpgrade } from './http1-upgrade.ts';
+import { LingeringClose } from './lingering-close.ts';
 import type { GatewayServerLimits } from './server-limits.ts';
 import { UpgradedConnection } from './upgraded-connection.ts';
 
@@ -31,8 +31,6 @@ export interface Http1ConnectionOptions {
 
 /** Bytes of an answer that wait for the kernel, beyond which the server has to wait. */
 const maxUnsentBytes = 64 * 1024;
-
-const noBytes = Buffer.alloc(0);
 
 /**
  * A client's connection of HTTP/1.1 (RFC 9112): it reads one request at a time, and the next one
@@ -56,6 +54,9 @@ export class Http1Connection implements MessageSink, Http1Carrier {
   readonly #held = new GrowingBytes();
   #headTimer: Timer | undefined;
   #raw: UpgradedConnection | undefined;
+  /** The last request has no known end, so the client may send more behind it. */
+  #isEndUnknown = false;
+  #linger: LingeringClose | undefined;
 
   constructor(options: Http1ConnectionOptions) {
     const { socket, limits } = options;
@@ -67,13 +68,18 @@ export class Http1Connection implements MessageSink, Http1Carrier {
     socket.on('error', () => socket.destroy());
     socket.on('end', () => this.#onSocketEnd());
     socket.on('close', () => this.#onSocketClose());
-    new SocketInput(socket, noBytes).start((bytes) => this.#onRead(bytes as Buffer));
+    new SocketInput(socket, Buffer.alloc(0)).start((bytes) => this.#onRead(bytes as Buffer));
+  }
+
+  /** The last answer waits for its client to read it. */
+  get isLingering(): boolean {
+    return this.#linger !== undefined;
   }
 
   /** Takes no new request. The current one goes on. Idempotent. */
   shutdown(): void {
     this.isLast = true;
-    if (this.#answering === undefined && !this.#parser.isInHead) this.#socket.destroySoon();
+    if (this.#answering === undefined && !this.#parser.isInHead) this.#close();
   }
 
   // The parts of a request.
@@ -84,7 +90,8 @@ export class Http1Connection implements MessageSink, Http1Carrier {
     this.#headTimer?.cancel();
     this.#headTimer = undefined;
     const { isUpgrade, headers, problem = head.problem } = readUpgrade(head);
-    if (!head.keepsAlive || isUpgrade || head.method === 'CONNECT') this.isLast = true;
+    this.#isEndUnknown = problem !== undefined || head.method === 'CONNECT';
+    if (!head.keepsAlive || isUpgrade || this.#isEndUnknown) this.isLast = true;
     connection.started();
     const request = {
       method: head.method,
@@ -98,7 +105,6 @@ export class Http1Connection implements MessageSink, Http1Carrier {
     const client = new Http1Client(this, { ...head, isUpgrade }, forwarded);
     this.#answering = this.#receiving = client;
     if (problem !== undefined) {
-      this.isLast = true;
       forwarded.refuse(client, new GatewayError('BadRequest', problem, { hop: 'client' }));
       return { kind: 'none' };
     }
@@ -166,8 +172,7 @@ export class Http1Connection implements MessageSink, Http1Carrier {
     const socket = this.#socket;
     this.sendText(head);
     this.#writer.flush();
-    const raw = new UpgradedConnection(socket, exchange, this.#options.context.clock);
-    this.#raw = raw;
+    const raw = (this.#raw = new UpgradedConnection(socket, exchange, this.#options.context.clock));
     const early = this.#held.take();
     if (early.length > 0) raw.push(early);
     else socket.resume();
@@ -177,7 +182,7 @@ export class Http1Connection implements MessageSink, Http1Carrier {
   #onRead(bytes: Buffer): void {
     if (this.#raw !== undefined) {
       this.#raw.push(bytes);
-    } else {
+    } else if (this.#linger === undefined) {
       this.#parse(bytes);
       this.#watchHead();
     }
@@ -231,24 +236,21 @@ export class Http1Connection implements MessageSink, Http1Carrier {
   }
 
   /** Answers bytes that are no request, and closes. */
-  #refuse({ code, message }: Http1Error): void {
+  #refuse(error: Http1Error): void {
     this.isLast = true;
     this.#parser.stop();
-    const client = this.#receiving;
-    this.#receiving = undefined;
-    if (client !== undefined) return client.onBodyInvalid(message);
-    const error =
-      code === 'too_large'
-        ? new GatewayError('RequestHeaderFieldsTooLarge', 'the head of the request is too long', {
-            hop: 'client',
-          })
-        : new GatewayError('BadRequest', `the request is not valid HTTP/1.1: ${message}`, {
-            hop: 'client',
-          });
-    const { head, body } = statusAnswer(error);
-    this.#socket.write(responseText(head, { isChunked: false, keepsAlive: false }), 'latin1');
-    this.#socket.write(body);
-    this.#socket.destroySoon();
+    if (this.#answering !== undefined) return this.#answering.onBodyInvalid(error.message);
+    // A body whose request was answered already gets no other answer.
+    if (this.#receiving === undefined) this.#socket.write(http1ErrorAnswer(error));
+    this.#isEndUnknown = true;
+    this.#close();
+  }
+
+  /** Ends the connection behind its last answer. Idempotent. */
+  #close(): void {
+    const { context, limits } = this.#options;
+    if (this.#receiving === undefined && !this.#isEndUnknown) return this.#socket.destroySoon();
+    this.#linger ??= new LingeringClose(this.#socket, context.clock, limits.answeredLingerMs);
   }
 
   #onTaken(bytes: number): void {
@@ -266,12 +268,11 @@ export class Http1Connection implements MessageSink, Http1Carrier {
     const client = this.#answering!;
     this.#answering = undefined;
     this.#isFinished = this.#isHeldUp = false;
+    // A drain waits for the client, and asks when the request ends.
+    if (this.isLast) this.#close();
     client.onClosed(true);
     this.#options.connection.ended();
-    if (this.isLast) {
-      this.#socket.destroySoon();
-      return;
-    }
+    if (this.isLast) return;
     // The rest of a body that nobody wants is in front of the next request.
     this.#socket.resume();
     const held = this.#held.take();
@@ -285,6 +286,7 @@ export class Http1Connection implements MessageSink, Http1Carrier {
 
   #onSocketClose(): void {
     this.#headTimer?.cancel();
+    this.#linger?.cancel();
     this.#writer.discard();
     const client = this.#answering;
     this.#answering = this.#receiving = undefined;

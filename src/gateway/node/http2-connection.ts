@@ -50,7 +50,7 @@ export class Http2Connection implements Http2ConnectionOwner, SenderOwner {
     this.#http2 = new Http2ServerConnection({
       owner: this,
       output: this.#sender,
-      limits: limits.http2,
+      limits: { ...limits.http2, answeredLingerMs: limits.answeredLingerMs },
       allowsExtendedConnect: true,
       clock: context.clock,
     });

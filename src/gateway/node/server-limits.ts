@@ -22,7 +22,12 @@ export interface GatewayServerLimits {
   readonly maxUnauthenticated: number;
   /** The same limit for one address (IPv6: one /64). Trusted proxies are exempt. */
   readonly maxUnauthenticatedPerAddress: number;
-  readonly http2: Http2Limits;
+  /**
+   * How long a client may send the rest of a body after the whole answer, in milliseconds. Then a
+   * connection of HTTP/1.1 that has no other request is closed, and a stream of HTTP/2 is reset.
+   */
+  readonly answeredLingerMs: number;
+  readonly http2: Omit<Http2Limits, 'answeredLingerMs'>;
   /**
    * How long a client of HTTP/2 may take, in milliseconds, to answer the first GOAWAY of a drain,
    * and to close its connection after the last one.
@@ -45,6 +50,7 @@ export const defaultServerLimits: GatewayServerLimits = {
   maxConnections,
   maxUnauthenticated,
   maxUnauthenticatedPerAddress: Math.ceil(maxUnauthenticated / 2),
+  answeredLingerMs: 2_000,
   http2: {
     ...defaultHttp2Limits,
     maxStreams: 250,
@@ -59,7 +65,6 @@ export const defaultServerLimits: GatewayServerLimits = {
     controlBurst: 1000,
     controlsPerSecond: 100,
     maxUnsentBytes: 32 * 1024 * 1024,
-    answeredLingerMs: 2_000,
   },
   goAwayTimeoutMs: 5_000,
 };
