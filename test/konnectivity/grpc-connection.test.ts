@@ -26,6 +26,14 @@ const post = encodeHeaders([
   { name: 'content-type', value: 'application/grpc' },
 ]);
 
+/** A connection on a socket that takes everything. `accept` gets its calls. */
+function openConnection(accept: (stream: FrontStream) => FrontHandler): GrpcConnection {
+  const socket = new Socket();
+  socket.write = () => true;
+  const methods = new Map([['/m', accept]]);
+  return new GrpcConnection({ ...frontConnectionOptions, methods, socket, onReady: () => {} });
+}
+
 it('A client that pings and leaves in the same turn gets no write to its destroyed socket', async () => {
   const writes: unknown[] = [];
   const socket = new Socket();
@@ -47,8 +55,6 @@ it('A client that pings and leaves in the same turn gets no write to its destroy
 });
 
 it('A call that has ended keeps nothing for a client that never answers the PING', async () => {
-  const socket = new Socket();
-  socket.write = () => true;
   const answered: string[] = [];
   let collected: WeakRef<object> | undefined;
   const accept = (stream: FrontStream) => {
@@ -58,12 +64,7 @@ it('A call that has ended keeps nothing for a client that never answers the PING
     stream.roundTrip(onAnswered);
     return noEvents;
   };
-  const connection = new GrpcConnection({
-    ...frontConnectionOptions,
-    methods: new Map([['/m', accept]]),
-    socket,
-    onReady: () => {},
-  });
+  const connection = openConnection(accept);
   connection.push(Buffer.concat([clientPreface, settings()]));
   connection.push(Buffer.concat([headers(1, post), reset(1), headers(3, post)]));
   await nextTurn();
@@ -79,19 +80,12 @@ it('A call that has ended keeps nothing for a client that never answers the PING
 });
 
 it('A call keeps nothing of the answers that it has got', async () => {
-  const socket = new Socket();
-  socket.write = () => true;
   let call: FrontStream | undefined;
   const accept = (stream: FrontStream) => {
     call = stream;
     return noEvents;
   };
-  const connection = new GrpcConnection({
-    ...frontConnectionOptions,
-    methods: new Map([['/m', accept]]),
-    socket,
-    onReady: () => {},
-  });
+  const connection = openConnection(accept);
   connection.push(Buffer.concat([clientPreface, settings(), headers(1, post)]));
   let answers = 0;
   const ask = (): WeakRef<object> => {
