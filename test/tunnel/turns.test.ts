@@ -66,6 +66,7 @@ describe('Data frames', () => {
     scripted.dial().write(200_000);
     const sizes = scripted.sent().map(({ payload }) => payload.length);
     expect(sizes.length).toBe(4);
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(200_000);
     for (const size of sizes.slice(0, 3)) {
       expect(size).toBeLessThanOrEqual(maxDataBytes);
       expect(size).toBeGreaterThan(maxDataBytes - 1024);
