@@ -69,6 +69,22 @@ export function rawFrame({ first = finalBit | opcodeBinary, payload, masked = tr
   return Buffer.concat([head, key, payload.map((byte, at) => byte ^ key[at & 3]!)]);
 }
 
+/** The first bytes that arrive. @throws Error the connection was closed before */
+async function firstBytes(socket: Socket): Promise<Buffer> {
+  const closed = new AbortController();
+  const onClose = () => closed.abort(new Error('the connection was closed before an answer'));
+  if (socket.destroyed) onClose();
+  socket.once('close', onClose);
+  try {
+    const [bytes] = (await once(socket, 'data', { signal: closed.signal })) as [Buffer];
+    return bytes;
+  } catch (thrown) {
+    throw closed.signal.aborted ? closed.signal.reason : thrown;
+  } finally {
+    socket.off('close', onClose);
+  }
+}
+
 /** A WebSocket client that sends any bytes that a test needs. */
 export class RawWebSocket implements Disposable {
   /** This end's address, which the broker sees as its peer. */
@@ -93,10 +109,10 @@ export class RawWebSocket implements Disposable {
     });
   }
 
-  /** Connects and does the handshake. @throws Error it was refused */
+  /** Does the handshake. @throws Error it was refused, or the connection was closed */
   static async open(socket: Socket, path: string, headers: Headers): Promise<RawWebSocket> {
     socket.write(handshakeText(path, headers));
-    const [answer] = (await once(socket, 'data')) as [Buffer];
+    const answer = await firstBytes(socket);
     const head = answer.toString('latin1');
     if (!head.startsWith('HTTP/1.1 101 ') || !head.endsWith('\r\n\r\n')) {
       throw new Error(`the handshake was answered with ${head}`);

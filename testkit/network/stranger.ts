@@ -107,19 +107,29 @@ export async function ask(
 const failureThreshold = 3;
 
 /**
+ * Does something as often as a kubelet probes before it restarts the container. @throws Error the
+ * action failed each time; the cause is the last failure
+ */
+export async function tryLikeKubelet<T>(what: string, action: () => Promise<T>): Promise<T> {
+  for (let failures = 0; ;) {
+    try {
+      return await action();
+    } catch (thrown) {
+      if (++failures < failureThreshold) continue;
+      throw new Error(`${what} failed ${failures} times in a row`, { cause: thrown });
+    }
+  }
+}
+
+/**
  * Probes as a kubelet does. @throws Error it would restart the container, or take its pod out of
  * the Service
  */
 export async function probeLikeKubelet(address: Address, path: string): Promise<void> {
-  for (let failures = 0; ;) {
-    const answer = await ask(address, path).catch((thrown: unknown) => thrown);
-    if (typeof answer === 'object' && answer !== null && 'status' in answer) {
-      if (answer.status === 200) return;
-    }
-    if (++failures === failureThreshold) {
-      throw new Error(`${path} failed ${failures} times in a row`, { cause: answer });
-    }
-  }
+  await tryLikeKubelet(path, async () => {
+    const { status } = await ask(address, path);
+    if (status !== 200) throw new Error(`it was answered with ${status}`);
+  });
 }
 
 /** How many lines a program has logged so far about an event. */

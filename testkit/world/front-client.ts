@@ -42,7 +42,8 @@ export async function echo(connection: Duplex, text: string): Promise<string> {
   const ended = () => complete.reject(new Error(`the connection ended after "${received}"`));
   connection.on('data', take).on('close', ended).on('error', complete.reject);
   try {
-    connection.write(text);
+    if (connection.closed) ended();
+    else connection.write(text);
     await complete.promise;
     return received;
   } finally {
