@@ -1,5 +1,9 @@
 import { appendFileSync } from 'node:fs';
+import { stripVTControlCharacters } from 'node:util';
 import type { Reporter, SerializedError, TestModule } from 'vitest/node';
+
+/** The longest description of one failure. */
+const mostCharacters = 2000;
 
 /**
  * Ends a run with the line `N passed, N failed`, and `, N skipped` if tests were skipped. Failed and
@@ -12,12 +16,12 @@ import type { Reporter, SerializedError, TestModule } from 'vitest/node';
 export default class CountsReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {
     let passed = 0;
-    const failures = unhandledErrors.map((error) => `outside of tests: ${firstLine(error)}`);
+    const failures = unhandledErrors.map((error) => `outside of tests: ${described(error)}`);
     const skipped: string[] = [];
     for (const module of modules) {
       const name = module.relativeModuleId;
       const fail = (what: string, errors: readonly SerializedError[] | undefined): void => {
-        failures.push(`${name}: ${what}: ${firstLine(errors?.[0])}`);
+        failures.push(`${name}: ${what}: ${described(errors?.[0])}`);
       };
       for (const error of module.errors()) fail('the file', [error]);
       for (const suite of module.children.allSuites()) {
@@ -40,9 +44,18 @@ export default class CountsReporter implements Reporter {
   }
 }
 
-function firstLine(error: SerializedError | undefined): string {
-  const text = error?.message ?? 'no error was given';
-  return (text.split('\n', 1)[0] ?? '').slice(0, 300);
+/**
+ * The first line of an error's message, and the lines in which the two values differ. The message
+ * alone abridges both values.
+ */
+function described(error: SerializedError | undefined): string {
+  const [message = ''] = (error?.message ?? 'no error was given').split('\n', 1);
+  const diff: unknown = error?.['diff'];
+  if (typeof diff !== 'string') return message.slice(0, 300);
+  const changes = stripVTControlCharacters(diff)
+    .split('\n')
+    .filter((line) => /^[-+] (?!Expected$|Received$)/.test(line));
+  return [message.slice(0, 300), ...changes].join('\n  ').slice(0, mostCharacters);
 }
 
 function appendTo(variable: string, text: string): void {
