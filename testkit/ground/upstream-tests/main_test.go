@@ -47,15 +47,31 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// maxStarts is how often a program is started at most. Its ports are free when framework.FreePorts
+// chooses them, and another process may take one before the program listens.
+const maxStarts = 3
+
 // externalAgentRunner starts the agent as upstream's own runner does.
 type externalAgentRunner struct{ framework.ExternalAgentRunner }
 
 func (r *externalAgentRunner) Start(t testing.TB, opts framework.AgentOpts) (framework.Agent, error) {
-	agent, err := r.ExternalAgentRunner.Start(t, opts)
-	if err != nil {
-		return nil, err
+	for starts := 1; ; starts++ {
+		started, err := r.ExternalAgentRunner.Start(t, opts)
+		if err != nil {
+			return nil, err
+		}
+		agent := &externalAgent{started}
+		// Upstream's runner reports no error if the agent has ended.
+		_, err = agent.GetConnectedServerCount()
+		if err == nil {
+			return agent, nil
+		}
+		agent.Stop()
+		if starts == maxStarts {
+			return nil, fmt.Errorf("the agent is not alive: %w", err)
+		}
+		t.Logf("start %d of the agent failed: %v", starts, err)
 	}
-	return &externalAgent{agent}, nil
 }
 
 type externalAgent struct{ framework.Agent }
@@ -75,6 +91,25 @@ type externalServerRunner struct{ path string }
 
 func (r *externalServerRunner) Start(t testing.TB, opts framework.ProxyServerOpts) (framework.ProxyServer, error) {
 	t.Helper()
+	for starts := 1; ; starts++ {
+		s, err := r.startOnce(opts)
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(s.Stop)
+		err = s.waitForLiveness()
+		if err == nil {
+			return s, nil
+		}
+		s.Stop()
+		if starts == maxStarts {
+			return nil, err
+		}
+		t.Logf("start %d of the server failed: %v", starts, err)
+	}
+}
+
+func (r *externalServerRunner) startOnce(opts framework.ProxyServerOpts) (*externalServer, error) {
 	ports, err := framework.FreePorts(3)
 	if err != nil {
 		return nil, err
@@ -87,6 +122,7 @@ func (r *externalServerRunner) Start(t testing.TB, opts framework.ProxyServerOpt
 		uds:    filepath.Join(framework.CertsDir, fmt.Sprintf("server-%s.sock", uuid.NewString())),
 		agent:  net.JoinHostPort("127.0.0.1", strconv.Itoa(agentPort)),
 		health: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[1])),
+		ended:  make(chan error, 1),
 	}
 	cert := func(name string) string { return filepath.Join(framework.CertsDir, name) }
 	s.cmd = exec.Command(r.path,
@@ -108,20 +144,16 @@ func (r *externalServerRunner) Start(t testing.TB, opts framework.ProxyServerOpt
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	t.Cleanup(s.Stop)
-	for deadline := time.Now().Add(framework.ForeverTestTimeout); !s.answersOK("/healthz"); {
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("the server at %s is not alive", s.health)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	go func() { s.ended <- s.cmd.Wait() }()
 	return s, nil
 }
 
 type externalServer struct {
 	cmd                *exec.Cmd
 	uds, agent, health string
-	stop               sync.Once
+	// ended gets the result of the process when it ends.
+	ended chan error
+	stop  sync.Once
 }
 
 func (s *externalServer) AgentAddr() string { return s.agent }
@@ -135,8 +167,23 @@ func (s *externalServer) Metrics() metricstest.ServerTester {
 func (s *externalServer) Stop() {
 	s.stop.Do(func() {
 		s.cmd.Process.Kill()
-		s.cmd.Wait()
+		<-s.ended
 	})
+}
+
+func (s *externalServer) waitForLiveness() error {
+	for deadline := time.Now().Add(framework.ForeverTestTimeout); !s.answersOK("/healthz"); {
+		select {
+		case err := <-s.ended:
+			s.ended <- err
+			return fmt.Errorf("the server at %s has ended: %v", s.health, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the server at %s is not alive", s.health)
+		}
+	}
+	return nil
 }
 
 // ConnectedBackends sums ready_backends over the strategies.
