@@ -46,7 +46,7 @@ const warmupCount = 2000;
 
 const tunnels: readonly PeerName[] = ['culvert', 'baseline', 'apart', 'upstream'];
 const everybody: readonly PeerName[] = [...tunnels, 'relay', 'direct'];
-const withBare: readonly PeerName[] = [...everybody, 'bare'];
+const withBare: readonly PeerName[] = [...everybody, 'bare', 'bareGrpc'];
 
 export const measurements: readonly Measurement[] = [
   throughput('up', 1),
@@ -54,7 +54,7 @@ export const measurements: readonly Measurement[] = [
   throughput('down', 1),
   throughput('down', 16),
   latency('pingpong', 'round trip', withBare),
-  latency('dial', 'dial', [...tunnels, 'bare', 'bareDial']),
+  latency('dial', 'dial', [...tunnels, 'bare', 'bareGrpc']),
   throughput('up', 1, 1024),
   distance('up'),
   distance('down'),

@@ -13,7 +13,7 @@ import { startNodeRelay } from './node-relay.ts';
 /**
  * The compared ways from the load generator to its target: `baseline` is culvert of another
  * checkout, `apart` has its bridge in a process of its own. `bare` is the lower bound, `bareShared`
- * the lower bound with one link for all clients, and `bareDial` that of a dial by a gRPC client.
+ * the lower bound with one link for all clients, and `bareGrpc` the lower bound for a gRPC client.
  */
 export type PeerName =
   | 'culvert'
@@ -22,7 +22,7 @@ export type PeerName =
   | 'upstream'
   | 'bare'
   | 'bareShared'
-  | 'bareDial'
+  | 'bareGrpc'
   | 'relay'
   | 'direct';
 
@@ -160,8 +160,13 @@ export async function startPeers(
       ...own,
       targetPid: target.pid,
     });
-    const loadFlags = ['--front', chain.dialAddress, ...tls, ...to(counter)];
-    byName.set('bareDial', { name: 'bare chain with a gRPC client', loadFlags, ...own });
+    byName.set('bareGrpc', {
+      name: 'bare chain with a gRPC client',
+      loadFlags: ['--front', chain.grpcAddress, ...tls, ...to(counter)],
+      dialFlags: ['--front', chain.dialAddress, ...tls, ...to(counter)],
+      ...own,
+      targetPid: target.pid,
+    });
   }
   if (names.includes('relay')) {
     const relay = stack.use(await startNodeRelay(Number(port)));

@@ -61,7 +61,7 @@ const columns: readonly (readonly [PeerName, string])[] = [
   ['upstream', 'Go'],
   ['bare', 'bare chain'],
   ['bareShared', 'bare, one link'],
-  ['bareDial', 'bare, gRPC'],
+  ['bareGrpc', 'bare, gRPC'],
   ['relay', 'Node relay'],
   ['direct', 'direct'],
 ];

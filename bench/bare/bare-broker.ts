@@ -10,15 +10,18 @@ import {
   relayProtocol,
   sharedProtocol,
 } from './bare-protocol.ts';
-import { FixedAnswers } from './fixed-answers.ts';
+import { BareGrpc } from './bare-grpc.ts';
+import { joinGrpc } from './join-grpc.ts';
 import { pipeSockets } from './pipe-sockets.ts';
+
 import { SharedLink } from './shared-link.ts';
 
 // The first process of the bare chain. Its TLS options are the broker's.
 
 const options = JSON.parse(process.argv[2] ?? '') as BareBrokerOptions;
 const idleLinks: TLSSocket[] = [];
-const waitingClients: TLSSocket[] = [];
+/** Clients that wait for a link of their own. */
+const waiting: ((link: TLSSocket) => void)[] = [];
 /** What to do when the target is connected, in the order of the dials. */
 const dialing: (() => void)[] = [];
 let control: TLSSocket | undefined;
@@ -26,8 +29,20 @@ let sharedLink: SharedLink | undefined;
 let lastId = 0;
 
 const front = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
-  waitingClients.push(client);
+  waiting.push((link) => {
+    link.write(client.alpnProtocol === 'h2' ? '2' : '1');
+    pipeSockets(client, link);
+  });
   join();
+});
+const grpc = tlsServer(options.clientCa, ['h2'], (client) => {
+  joinGrpc(client, (use) => {
+    waiting.push((link) => {
+      link.write('1');
+      use(link);
+    });
+    join();
+  });
 });
 const sharing = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
   sharedLink?.add(++lastId, client);
@@ -39,7 +54,8 @@ const dials = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
     client.on('close', () => control?.write('c'));
   };
   if (client.alpnProtocol === 'h2') {
-    const answers = new FixedAnswers(client, () => dial(() => answers.opened()));
+    const onDial = () => dial(() => server.opened());
+    const server = new BareGrpc(client, { onDial, onPayload: () => true, onRoom() {} });
     return;
   }
   client.resume();
@@ -67,13 +83,9 @@ const links = tlsServer(options.agentCa, linkProtocols, (link) => {
   join();
 });
 
-/** Gives each waiting client a link of its own, whose first byte tells the client's protocol. */
+/** Gives each waiting client a link. The first byte of a link tells the client's version of HTTP. */
 function join(): void {
-  while (idleLinks.length > 0 && waitingClients.length > 0) {
-    const [link, client] = [idleLinks.shift()!, waitingClients.shift()!];
-    link.write(client.alpnProtocol === 'h2' ? '2' : '1');
-    pipeSockets(client, link);
-  }
+  while (idleLinks.length > 0 && waiting.length > 0) waiting.shift()!(idleLinks.shift()!);
 }
 
 function tlsServer(
@@ -107,6 +119,7 @@ async function portOf(server: Server): Promise<number> {
 const ports = {
   front: await portOf(front),
   sharing: await portOf(sharing),
+  grpc: await portOf(grpc),
   dials: await portOf(dials),
   links: await portOf(links),
 };

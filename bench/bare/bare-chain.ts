@@ -21,6 +21,8 @@ export interface BareChain {
   readonly address: string;
   /** As `address`, but all clients share one link. */
   readonly sharedAddress: string;
+  /** A konnectivity client of this address is joined with the target. */
+  readonly grpcAddress: string;
   /**
    * A TLS client of this address gets one byte when a connection to the target is open. A
    * konnectivity client gets the answers to a dial and a close.
@@ -45,7 +47,10 @@ export async function startBareChain(
     clientCa: hasClientCertificates ? client.ca : undefined,
   });
   const [, text = ''] = await broker.waitForLine(/^bare broker listens on (.*)/);
-  const ports = JSON.parse(text) as Record<'front' | 'sharing' | 'dials' | 'links', number>;
+  const ports = JSON.parse(text) as Record<
+    'front' | 'sharing' | 'grpc' | 'dials' | 'links',
+    number
+  >;
   const brokerCa = server.ca;
   const agent = start('bare-agent', { linkPort: ports.links, brokerCa, certificate, target });
   await agent.waitForLine(/^bare agent is ready/);
@@ -53,6 +58,7 @@ export async function startBareChain(
     broker,
     agent,
     address: `127.0.0.1:${ports.front}`,
+    grpcAddress: `127.0.0.1:${ports.grpc}`,
     sharedAddress: `127.0.0.1:${ports.sharing}`,
     dialAddress: `127.0.0.1:${ports.dials}`,
   };
