@@ -77,7 +77,7 @@ function throughput(
   const what = `${streams} stream${streams === 1 ? '' : 's'}${size}`;
   return {
     name: `${direction} ${streams}${chunkBytes === defaultChunkBytes ? '' : ` ${chunkBytes / 1024}k`}`,
-    peers: streams > 1 ? [...withBare, 'bareShared'] : withBare,
+    peers: streams > 1 ? [...withBare, 'bareShared', 'bareGrpcShared'] : withBare,
     async run(go, peer, scale) {
       const args = ['--streams', `${streams}`, '--chunk', `${chunkBytes}`, ...timeFlags(scale)];
       const result = await runLoad(go, peer, commandOf(direction), args);

@@ -23,6 +23,7 @@ export type PeerName =
   | 'bare'
   | 'bareShared'
   | 'bareGrpc'
+  | 'bareGrpcShared'
   | 'relay'
   | 'direct';
 
@@ -157,6 +158,12 @@ export async function startPeers(
     byName.set('bareShared', {
       name: 'bare chain with one link',
       loadFlags: ['--direct', ...tls, ...to(chain.sharedAddress)],
+      ...own,
+      targetPid: target.pid,
+    });
+    byName.set('bareGrpcShared', {
+      name: 'bare chain with a gRPC client and one link',
+      loadFlags: ['--front', chain.sharedAddress, ...tls, ...to(counter)],
       ...own,
       targetPid: target.pid,
     });

@@ -62,6 +62,7 @@ const columns: readonly (readonly [PeerName, string])[] = [
   ['bare', 'bare chain'],
   ['bareShared', 'bare, one link'],
   ['bareGrpc', 'bare, gRPC'],
+  ['bareGrpcShared', 'bare, gRPC, one link'],
   ['relay', 'Node relay'],
   ['direct', 'direct'],
 ];

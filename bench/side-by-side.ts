@@ -109,7 +109,7 @@ export async function compareSides(
 }
 
 function peerNames({ isBare, isQuick, baseline, cpuProfiles }: CompareOptions): PeerName[] {
-  if (isBare) return ['culvert', 'upstream', 'bare', 'bareShared', 'bareGrpc'];
+  if (isBare) return ['culvert', 'upstream', 'bare', 'bareShared', 'bareGrpc', 'bareGrpcShared'];
   const own: PeerName[] = baseline === undefined ? ['culvert'] : ['culvert', 'baseline'];
   if (cpuProfiles !== undefined) return own;
   return [...own, ...(isQuick ? [] : (['apart'] as const)), 'upstream', 'relay', 'direct'];

@@ -9,7 +9,7 @@ import {
   sharedProtocol,
 } from './bare-protocol.ts';
 import { pipeSockets } from './pipe-sockets.ts';
-import { SharedLink } from './shared-link.ts';
+import { SharedLink, shareSocket } from './shared-link.ts';
 
 // The second process of the bare chain.
 
@@ -48,7 +48,7 @@ async function openShared(): Promise<void> {
   const shared = new SharedLink(link, (id) => {
     const far = connect({ host, port: target.port, noDelay: true });
     far.on('error', () => far.destroy());
-    shared.add(id, far);
+    shareSocket(far, id, shared);
   });
 }
 

@@ -11,10 +11,10 @@ import {
   sharedProtocol,
 } from './bare-protocol.ts';
 import { BareGrpc } from './bare-grpc.ts';
-import { joinGrpc } from './join-grpc.ts';
+import { joinGrpc, shareGrpc } from './join-grpc.ts';
 import { pipeSockets } from './pipe-sockets.ts';
 
-import { SharedLink } from './shared-link.ts';
+import { SharedLink, shareSocket } from './shared-link.ts';
 
 // The first process of the bare chain. Its TLS options are the broker's.
 
@@ -45,7 +45,8 @@ const grpc = tlsServer(options.clientCa, ['h2'], (client) => {
   });
 });
 const sharing = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
-  sharedLink?.add(++lastId, client);
+  if (client.alpnProtocol === 'h2') shareGrpc(client, ++lastId, sharedLink!);
+  else shareSocket(client, ++lastId, sharedLink!);
 });
 const dials = tlsServer(options.clientCa, ['h2', 'http/1.1'], (client) => {
   const dial = (onOpened: () => void): void => {

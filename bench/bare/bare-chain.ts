@@ -19,7 +19,7 @@ export interface BareChain {
   readonly agent: Program;
   /** A TLS client of this address is joined with the target. Each client has a link of its own. */
   readonly address: string;
-  /** As `address`, but all clients share one link. */
+  /** For clients of both kinds, which share one link. */
   readonly sharedAddress: string;
   /** A konnectivity client of this address is joined with the target. */
   readonly grpcAddress: string;

@@ -6,6 +6,16 @@ const headBytes = 4;
 /** The length of a frame has 16 bits. */
 const maxPieceBytes = 32 * 1024;
 
+/** A connection that shares a link. */
+export interface SharedEnd {
+  /** Takes borrowed bytes. @returns false: the link waits until `onRoom` is called */
+  write(bytes: Uint8Array, start: number, end: number): boolean;
+  /** The link has room again after `send` returned false. */
+  resume(): void;
+  /** The other end has closed the connection. */
+  close(): void;
+}
+
 /**
  * Many connections over one link, with the least that this needs: each piece has a head of four
  * bytes with the number of its connection and its length. Length 0 closes the connection. There is
@@ -16,14 +26,14 @@ export class SharedLink implements SenderOwner {
   readonly #link: Socket;
   readonly #accept: (id: number) => void;
   readonly #sender: SocketSender;
-  readonly #members = new Map<number, Member>();
+  readonly #members = new Map<number, SharedEnd>();
   /** Connections that must take bytes before the link is read again. */
-  readonly #full = new Set<Member>();
-  #waiting: Member[] = [];
+  readonly #full = new Set<SharedEnd>();
+  #waiting: SharedEnd[] = [];
   #head = 0;
   #missingHeadBytes = headBytes;
   #pieceBytes = 0;
-  #receiver: Member | undefined;
+  #receiver: SharedEnd | undefined;
 
   /** @param accept adds the connection of a number that the other end has used first */
   constructor(link: Socket, accept: (id: number) => void) {
@@ -33,35 +43,28 @@ export class SharedLink implements SenderOwner {
     readInto(link, (bytes) => this.#onRead(bytes));
   }
 
-  add(id: number, socket: Socket): void {
-    const member = new Member(id, socket, this);
+  add(id: number, member: SharedEnd): void {
     this.#members.set(id, member);
-    socket.on('close', () => {
-      this.#full.delete(member);
-      if (this.#members.delete(id)) this.#writeHead(id, 0);
-      this.#sender.planTurn();
-    });
-    readInto(socket, (bytes) => this.#send(member, bytes));
+  }
+
+  /** The connection is closed at this end. Idempotent. */
+  remove(id: number, member: SharedEnd): void {
+    this.#full.delete(member);
+    if (this.#members.delete(id)) this.#writeHead(id, 0);
+    this.#sender.planTurn();
   }
 
   /** The connection has taken bytes. */
-  onRoom(member: Member): void {
+  onRoom(member: SharedEnd): void {
     if (this.#full.delete(member) && this.#full.size === 0) this.#link.resume();
   }
 
-  pull(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const { socket } of waiting) socket.resume();
-  }
-
-  onDrained(): void {}
-
-  #send(member: Member, bytes: Uint8Array): boolean {
+  /** Sends borrowed bytes. @returns false: wait for `resume` */
+  send(id: number, member: SharedEnd, bytes: Uint8Array): boolean {
     const { output } = this.#sender;
     for (let at = 0; at < bytes.length; at += maxPieceBytes) {
       const end = Math.min(at + maxPieceBytes, bytes.length);
-      this.#writeHead(member.id, end - at);
+      this.#writeHead(id, end - at);
       output.copy(bytes, at, end);
     }
     this.#sender.written();
@@ -69,6 +72,14 @@ export class SharedLink implements SenderOwner {
     this.#waiting.push(member);
     return false;
   }
+
+  pull(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const member of waiting) member.resume();
+  }
+
+  onDrained(): void {}
 
   #writeHead(id: number, bytes: number): void {
     const { output } = this.#sender;
@@ -107,30 +118,45 @@ export class SharedLink implements SenderOwner {
     this.#receiver = this.#members.get(id);
     if (bytes > 0) return;
     this.#members.delete(id);
-    this.#receiver?.socket.destroy();
+    this.#receiver?.close();
   }
 }
 
-class Member implements SenderOwner {
+/** Lets a socket share `link` under the number `id`, until one of them is closed. */
+export function shareSocket(socket: Socket, id: number, link: SharedLink): void {
+  link.add(id, new SharedSocket(socket, id, link));
+}
+
+/** A socket that shares a link. */
+class SharedSocket implements SharedEnd, SenderOwner {
   readonly canPull = true;
-  readonly id: number;
-  readonly socket: Socket;
+  readonly #socket: Socket;
   readonly #link: SharedLink;
   readonly #sender: SocketSender;
 
-  constructor(id: number, socket: Socket, link: SharedLink) {
-    this.id = id;
-    this.socket = socket;
+  constructor(socket: Socket, id: number, link: SharedLink) {
+    this.#socket = socket;
     this.#link = link;
     this.#sender = new SocketSender(socket, this);
-    socket.on('close', () => this.#sender.destroy());
+    socket.on('close', () => {
+      this.#sender.destroy();
+      link.remove(id, this);
+    });
+    readInto(socket, (bytes) => link.send(id, this, bytes));
   }
 
-  /** @returns false: the socket must take bytes first */
   write(bytes: Uint8Array, start: number, end: number): boolean {
     this.#sender.output.copy(bytes, start, end);
     this.#sender.written();
     return this.#sender.room > 0;
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  close(): void {
+    this.#socket.destroy();
   }
 
   pull(): void {
