@@ -252,6 +252,16 @@ describeWith({ helm }, 'charts/agent', ({ helm }) => {
     expect(readAgentOptions(args, {}).options).toMatchObject({ cluster: 'prod-1', caFile: file });
   });
 
+  it('The agent, which is neither root nor in the group of root, can read every Secret of its pod', async () => {
+    const values = merged(required, { headersSecretName: 'h' });
+    const objects = await helm.template('agent', values);
+    const { volumes } = podOf(objects);
+    // Without fsGroup the files belong to root.
+    expect(podOf(objects).securityContext).not.toHaveProperty('fsGroup');
+    const modes = volumes.flatMap(({ secret }) => (secret ? [secret.defaultMode ?? 0o644] : []));
+    expect(modes.map((mode) => mode & 0o004)).toEqual([0o004, 0o004]);
+  });
+
   it('The agent chart gives the agent no permissions and no token in the cluster', async () => {
     const objects = await defaults;
     expect(objects.map(({ kind }) => kind).sort()).toEqual(['Deployment', 'ServiceAccount']);
@@ -276,9 +286,19 @@ describeWith({ helm }, 'charts/agent', ({ helm }) => {
   });
 });
 
-function agentArgs(objects: readonly KubeObject[]): readonly string[] {
+interface AgentPod {
+  readonly containers: readonly { readonly args: readonly string[] }[];
+  readonly securityContext: object;
+  readonly volumes: readonly { readonly secret?: { readonly defaultMode?: number } }[];
+}
+
+function podOf(objects: readonly KubeObject[]): AgentPod {
   const { spec } = objectOf(objects, ...deployment) as unknown as {
-    spec: { template: { spec: { containers: readonly { args: readonly string[] }[] } } };
+    spec: { template: { spec: AgentPod } };
   };
-  return spec.template.spec.containers[0]!.args;
+  return spec.template.spec;
+}
+
+function agentArgs(objects: readonly KubeObject[]): readonly string[] {
+  return podOf(objects).containers[0]!.args;
 }
