@@ -126,6 +126,13 @@ const rows: readonly Row[] = [
     deployment,
     env({ name: 'HTTPS_PROXY', valueFrom: { secretKeyRef: { name: 's', key: 'httpsProxy' } } }),
   ],
+  [
+    'proxy.httpsProxy',
+    'http://u:a$$b$(POD_NAME)@proxy:3128',
+    deployment,
+    // Kubernetes reads $$ as a dollar, and $(NAME) as a reference.
+    env({ name: 'HTTPS_PROXY', value: 'http://u:a$$$$b$$(POD_NAME)@proxy:3128' }),
+  ],
   ['proxy.noProxy', '.internal', deployment, env({ name: 'NO_PROXY', value: '.internal' })],
   ['tunnels', 1, deployment, arg('--tunnels=1')],
   ['replicas', 3, deployment, { spec: { replicas: 3 } }],
