@@ -10,6 +10,7 @@ import {
 } from '../../base/net/proxy-environment.ts';
 import { proxyFingerprint } from '../../base/net/proxy.ts';
 import { trustServersOf } from '../../base/tls/tls-trust.ts';
+import { unlessAborted } from './call-deadline.ts';
 import { DialingHttpAgent, DialingHttpsAgent, type ProxyAccess } from './dialing-agents.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
@@ -63,24 +64,35 @@ export class ApiServerConnection {
    * @throws KubeError `unavailable`, `bad_config`; or the signal's reason
    */
   async send(request: ApiRequest, signal: AbortSignal): Promise<IncomingMessage> {
-    const endpoint = await this.#options.config.endpoint();
+    const endpoint = await this.#endpoint(signal);
     const answer = await this.#sendTo(endpoint, request, signal);
     if (answer.statusCode !== 401) return answer;
     this.#options.config.expire();
-    const renewed = await this.#options.config.endpoint();
-    if (renewed === endpoint) return answer;
-    answer.destroy();
-    return this.#sendTo(renewed, request, signal);
+    try {
+      const renewed = await this.#endpoint(signal);
+      if (renewed === endpoint) return answer;
+      answer.destroy();
+      return await this.#sendTo(renewed, request, signal);
+    } catch (thrown) {
+      answer.destroy();
+      throw thrown;
+    }
   }
 
   close(): void {
     this.#retire();
   }
 
+  /** An exec plugin or a file system may take longer than the call may. */
+  #endpoint(signal: AbortSignal): Promise<KubeEndpoint> {
+    return unlessAborted(this.#options.config.endpoint(), signal);
+  }
+
   async #sendTo(endpoint: KubeEndpoint, request: ApiRequest, signal: AbortSignal) {
     for (let isRetry = false; ; isRetry = true) {
       try {
-        const agent = this.#agentFor(endpoint, await this.#proxyOf(endpoint, request));
+        const access = await unlessAborted(this.#proxyOf(endpoint, request), signal);
+        const agent = this.#agentFor(endpoint, access);
         return await exchange(agent, endpoint, this.#options, request, signal);
       } catch (thrown) {
         signal.throwIfAborted();

@@ -14,6 +14,7 @@ import { Secret } from '../../../src/base/secret.ts';
 import { ApiServerConnection } from '../../../src/kube/client/api-server-connection.ts';
 import type { KubeConfig, KubeEndpoint } from '../../../src/kube/client/kube-endpoint.ts';
 import { RestKubeApi, type RestKubeApiOptions } from '../../../src/kube/client/rest-kube-api.ts';
+import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 import { untilConnecting } from '../../../testkit/network/connecting-sockets.ts';
 import { startUnansweringPort } from '../../../testkit/network/unanswering-port.ts';
 import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
@@ -224,6 +225,23 @@ describe('the answer of an API server', () => {
     stop.abort(reason);
     await expect(call).rejects.toBe(reason);
     await closed;
+  });
+
+  it('A kubeconfig that cannot be read in time is not waited for', async () => {
+    const config: KubeConfig = { endpoint: () => new Promise(() => {}), expire() {} };
+    const clock = new VirtualClock();
+    const api = new RestKubeApi({ config, fieldManager: 'test', clock });
+    const call = api.get(mapRef, { signal, timeoutMs: 10_000 }).catch((error: unknown) => error);
+    const stop = new AbortController();
+    const connection = new ApiServerConnection({ config, userAgent: 'test' });
+    const request = { method: 'GET', path: '/api/v1', what: 'test' } as const;
+    const given = connection.send(request, stop.signal).catch((error: unknown) => error);
+    const reason = new Error('enough');
+    stop.abort(reason);
+    await clock.advance(15_000);
+    const unsettled = new Promise((resolve) => setImmediate(resolve, 'unsettled'));
+    expect(await Promise.race([call, unsettled])).toMatchObject({ code: 'timeout' });
+    expect(await Promise.race([given, unsettled])).toBe(reason);
   });
 
   it.each(['http', 'https'])(
