@@ -18,7 +18,7 @@ export interface ExecPlugin {
 }
 
 /** A plugin that answers later than this is killed. It may have to ask a server of its own. */
-const timeoutMs = 60_000;
+const defaultTimeoutMs = 60_000;
 const maxOutputBytes = 1024 * 1024;
 const versions = ['client.authentication.k8s.io/v1', 'client.authentication.k8s.io/v1beta1'];
 const clusterFields = ['server', 'tls-server-name', 'insecure-skip-tls-verify', 'proxy-url'];
@@ -83,21 +83,32 @@ function describeCluster(cluster: KubeconfigEntry, ca: string | undefined) {
  * Runs the plugin once, without a terminal.
  *
  * @returns what it printed
- * @throws Error with the plugin's stderr, when it cannot be started or ends with another code than
- *   0
+ * @throws Error with the plugin's stderr, when it cannot be started, ends with another code than 0,
+ *   or takes longer than `timeoutMs`
  */
-export async function runExecPlugin(plugin: ExecPlugin): Promise<string> {
+export async function runExecPlugin(
+  plugin: ExecPlugin,
+  timeoutMs = defaultTimeoutMs,
+): Promise<string> {
   const { apiVersion, command, args, env, cluster, installHint } = plugin;
   const spec = { ...(cluster !== undefined && { cluster }), interactive: false };
   const info = JSON.stringify({ kind: 'ExecCredential', apiVersion, spec });
   const child = spawn(command, args, {
     env: { ...process.env, ...env, KUBERNETES_EXEC_INFO: info },
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: timeoutMs,
   });
   const output = collect(child.stdout);
   const complaint = collect(child.stderr);
-  return await new Promise((resolve, reject) => {
+  const { promise: late, reject: onLate } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    child.kill('SIGKILL');
+    // A program that the plugin has started can outlive it, and keeps its output open.
+    child.stdout.destroy();
+    child.stderr.destroy();
+    const problem = `${command} printed no credentials within ${timeoutMs / 1000} s`;
+    onLate(new Error(`${problem}: ${complaint().trim()}`));
+  }, timeoutMs);
+  const ended = new Promise<string>((resolve, reject) => {
     child.once('error', (cause: NodeJS.ErrnoException) => {
       const hint = installHint === undefined ? '' : `; ${installHint}`;
       const problem = cause.code === 'ENOENT' ? `there is no program ${command}` : cause.message;
@@ -109,6 +120,7 @@ export async function runExecPlugin(plugin: ExecPlugin): Promise<string> {
       reject(new Error(`${command} ${end}: ${complaint().trim()}`));
     });
   });
+  return await Promise.race([ended, late]).finally(() => clearTimeout(timer));
 }
 
 /** @returns gives the text that has come, cut to a bounded size */

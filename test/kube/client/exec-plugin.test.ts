@@ -3,7 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ExecCredentials } from '../../../src/kube/client/exec-credentials.ts';
-import { type ExecPlugin, parseExecPlugin } from '../../../src/kube/client/exec-plugin.ts';
+import {
+  type ExecPlugin,
+  parseExecPlugin,
+  runExecPlugin,
+} from '../../../src/kube/client/exec-plugin.ts';
 import { KubeconfigEntry } from '../../../src/kube/client/kubeconfig-entry.ts';
 import { kubeconfigFile } from '../../../src/kube/client/kubeconfig-file.ts';
 
@@ -137,6 +141,16 @@ describe('An exec plugin', () => {
     await expect(failing).rejects.toThrow('/bin/sh ended with code 3: no login');
     const killed = new ExecCredentials().get(shell('kill -9 $$'));
     await expect(killed).rejects.toThrow('/bin/sh was ended by SIGKILL');
+  });
+
+  it('An exec plugin that takes too long is given up, although it ignores SIGTERM and a program of it still runs', async () => {
+    const file = join(directory, 'running');
+    const loop = `while [ -e ${file} ]; do sleep 0.05; done`;
+    const plugin = shell(`trap '' TERM; touch ${file}; echo hm >&2; ${loop} & ${loop}`);
+    await expect(runExecPlugin(plugin, 500)).rejects.toThrow(
+      /^\/bin\/sh printed no credentials within 0.5 s: /,
+    );
+    await rm(file, { force: true });
   });
 
   it('An exec plugin that is not installed is reported with its install hint', async () => {
