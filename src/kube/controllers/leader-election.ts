@@ -1,7 +1,7 @@
 import { systemClock, type Clock } from '../../base/clock.ts';
 import { silentLogger, type Logger } from '../../base/log/logger.ts';
 import { sleep } from '../../base/sleep.ts';
-import type { KubeApi } from '../client/kube-api.ts';
+import type { CallOptions, KubeApi } from '../client/kube-api.ts';
 import { isKubeError } from '../client/kube-error.ts';
 import type { KubeObject } from '../client/kube-object.ts';
 import { find } from '../client/kube-ref.ts';
@@ -45,6 +45,9 @@ interface LeaseSpec {
   readonly leaseTransitions?: number;
 }
 
+/** The options for the next call of an attempt, which has the time that is left. */
+type NextCall = () => CallOptions;
+
 /**
  * Elects one leader among several processes with a Lease, as client-go does. Clocks are not
  * compared: a holder's time runs from the moment when we saw its renewal. Two processes can lead
@@ -60,6 +63,8 @@ export class LeaderElection {
   readonly #renewWithinMs: number;
   readonly #retryEveryMs: number;
   #seen: { readonly lease: Lease; readonly atMs: number } | undefined;
+  /** When the last write that succeeded was sent. Others cannot have seen it earlier. */
+  #renewedMs = -Infinity;
   #isLeading = false;
 
   constructor(options: LeaderElectionOptions) {
@@ -138,17 +143,14 @@ export class LeaderElection {
 
   /** Renews until `signal` aborts. @returns whether the lease was lost before that */
   async #renew(signal: AbortSignal): Promise<boolean> {
-    let renewedMs = this.#clock.now();
+    const leftMs = () => this.#renewedMs + this.#renewWithinMs - this.#clock.now();
     for (;;) {
-      const leftMs = renewedMs + this.#renewWithinMs - this.#clock.now();
-      await sleep(this.#clock, Math.min(this.#retryEveryMs, leftMs), signal).catch(() => {});
+      await sleep(this.#clock, Math.min(this.#retryEveryMs, leftMs()), signal).catch(() => {});
       if (signal.aborted) return false;
-      const startedMs = this.#clock.now();
-      const restMs = renewedMs + this.#renewWithinMs - startedMs;
-      if (restMs <= 0) return true;
-      if (await this.#attempt(signal, restMs)) renewedMs = startedMs;
-      else if (signal.aborted) return false;
-      else if (this.#isHeldByOther()) return true;
+      if (leftMs() <= 0) return true;
+      if (await this.#attempt(signal, leftMs())) continue;
+      if (signal.aborted) return false;
+      if (this.#isHeldByOther()) return true;
     }
   }
 
@@ -158,36 +160,38 @@ export class LeaderElection {
 
   /**
    * Tries to acquire or renew the Lease once. Logs errors, because another attempt follows soon.
+   *
+   * @param timeoutMs for all calls together
    */
   async #attempt(signal: AbortSignal, timeoutMs: number): Promise<boolean> {
+    const endMs = this.#clock.now() + timeoutMs;
+    const call: NextCall = () => ({ signal, timeoutMs: Math.max(1, endMs - this.#clock.now()) });
     try {
-      return await this.#tryOnce({ signal, timeoutMs });
+      return await this.#tryOnce(call);
     } catch (thrown) {
       if (signal.aborted) return false;
       // Another candidate was faster.
-      if (isKubeError(thrown, 'conflict', 'already_exists'))
-        await this.#refresh({ signal, timeoutMs });
+      if (isKubeError(thrown, 'conflict', 'already_exists')) await this.#refresh(call);
       else this.#log.warn('leader election failed', { error: thrown });
       return false;
     }
   }
 
-  async #tryOnce(call: { signal: AbortSignal; timeoutMs: number }): Promise<boolean> {
+  async #tryOnce(call: NextCall): Promise<boolean> {
     const { api, identity } = this.#options;
     // The leader reuses its last Lease. `resourceVersion` makes the write fail if another process
     // changed it.
     const known = this.#isLeading ? this.#seen?.lease : await this.#read(call);
-    if (known === undefined) {
-      this.#remember(await api.create<Lease>(this.#renewed(undefined), call));
-      return true;
-    }
-    const holder = known.spec?.holderIdentity;
+    const holder = known?.spec?.holderIdentity;
     if (holder && holder !== identity && this.#isValid()) return false;
-    this.#remember(await api.update<Lease>(this.#renewed(known), call));
+    const sentMs = this.#clock.now();
+    const verb = known === undefined ? 'create' : 'update';
+    this.#remember(await api[verb]<Lease>(this.#renewed(known), call()));
+    this.#renewedMs = sentMs;
     return true;
   }
 
-  async #refresh(call: { signal: AbortSignal; timeoutMs: number }): Promise<void> {
+  async #refresh(call: NextCall): Promise<void> {
     try {
       await this.#read(call);
     } catch (thrown) {
@@ -195,9 +199,9 @@ export class LeaderElection {
     }
   }
 
-  async #read(call: { signal: AbortSignal; timeoutMs: number }): Promise<Lease | undefined> {
+  async #read(call: NextCall): Promise<Lease | undefined> {
     const { api, lease } = this.#options;
-    const found = await find<Lease>(api, { ...leaseKind, ...lease }, call);
+    const found = await find<Lease>(api, { ...leaseKind, ...lease }, call());
     if (found === undefined) this.#seen = undefined;
     else this.#remember(found);
     return found;

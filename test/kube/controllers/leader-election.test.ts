@@ -1,5 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { LeaderElection, type Lease } from '../../../src/kube/controllers/leader-election.ts';
+import { sleep } from '../../../src/base/sleep.ts';
+import type { CallOptions } from '../../../src/kube/client/kube-api.ts';
 import { KubeError } from '../../../src/kube/client/kube-error.ts';
 import { MemoryKubeApi, type MemoryCall } from '../../../testkit/kube/memory-kube-api.ts';
 import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
@@ -12,13 +14,30 @@ function world() {
   const api = new MemoryKubeApi();
   const told: string[] = [];
 
-  /** A process that wants to lead; `cut` makes its calls fail. */
+  /** The answer to a call that the server carries out at once. */
+  const delayed = async <T>(answer: Promise<T>, byMs: number, timeoutMs: number): Promise<T> => {
+    await Promise.allSettled([answer]);
+    await sleep(clock, Math.min(byMs, timeoutMs), new AbortController().signal);
+    if (byMs > timeoutMs) throw new KubeError('timeout', 'no answer');
+    return await answer;
+  };
+
+  /**
+   * A process that wants to lead. `cut` makes its calls fail. `late` has the delays of answers in
+   * milliseconds.
+   */
   const join = (identity: string, lead?: (signal: AbortSignal) => Promise<void>) => {
     const cut = { value: false };
+    const late: Partial<Record<'get' | 'create' | 'update', number>> = {};
     const own = new Proxy(api, {
       get: (target, verb, receiver) => {
         if (cut.value && ['get', 'create', 'update'].includes(String(verb))) {
           return () => Promise.reject(new KubeError('unavailable', 'cut off'));
+        }
+        const byMs = late[verb as keyof typeof late];
+        if (byMs !== undefined) {
+          return (object: never, options: CallOptions) =>
+            delayed(target[verb as 'update'](object, options), byMs, options.timeoutMs!);
         }
         const member = Reflect.get(
           target,
@@ -54,7 +73,7 @@ function world() {
       await clock.advance(60_000);
       await running.catch(() => {});
     });
-    return { election, stop, running, cut };
+    return { election, stop, running, cut, late };
   };
   const stored = () => api.peek<Lease>(leaseRef);
   return { clock, api, told, join, stored };
@@ -136,6 +155,35 @@ describe('a leader election', () => {
     expect(times[1]).toBeLessThanOrEqual(20_000);
     expect(times[2]! - times[1]!).toBeGreaterThanOrEqual(4_000);
     expect(one.election.isLeading).toBe(false);
+  });
+
+  it('A candidate whose Lease was answered late stops leading before another may begin', async () => {
+    const { clock, told, join } = world();
+    const one = join('one');
+    one.late.create = 9_500;
+    await clock.advance(10);
+    join('two');
+    await clock.advance(9_600);
+    one.cut.value = true;
+    await clock.advance(30_000);
+    expect(told.map((line) => line.replace(/ at \d+$/, ''))).toEqual([
+      'one leads',
+      'one ends',
+      'two leads',
+    ]);
+  });
+
+  it('A candidate stops leading in time when a conflict comes late and the Lease cannot be read', async () => {
+    const { clock, api, told, join, stored } = world();
+    const one = join('one');
+    await clock.advance(3_000);
+    // Its own write, whose answer was lost.
+    api.put({ ...stored()!, spec: { ...stored()!.spec, renewTime: 'lost' } });
+    Object.assign(one.late, { update: 7_000, get: 60_000 });
+    await clock.advance(30_000);
+    const [, ended] = told.map((line) => Number(/\d+$/.exec(line)![0]));
+    // The last renewal was at 2 s.
+    expect(ended).toBeLessThanOrEqual(12_500);
   });
 
   it('A candidate survives failures that are shorter than its time to renew', async () => {
