@@ -29,7 +29,7 @@ export function errorOf(
   if (!isStatus(body)) return withoutStatus(httpStatus, what, retryAfterHeader);
   const status = body.code ?? httpStatus;
   const code = quirkOf(body) ?? codeOf(status, body.reason);
-  const problem = body.message ?? body.reason ?? `status ${status}`;
+  const problem = withoutLocalPort(body.message) ?? body.reason ?? `status ${status}`;
   const retryAfterMs =
     retryAfterOf(retryAfterHeader) ?? retryAfterOf(body.details?.retryAfterSeconds);
   return new KubeError(code, `cannot ${what}: ${problem}; ${nextStep[code]}`, {
@@ -54,10 +54,21 @@ function withoutStatus(status: number, what: string, retryAfterHeader?: string):
 function quirkOf({ message = '', details }: Status): KubeErrorCode | undefined {
   // The answer to a field that the schema does not have is 500.
   if (/failed to create typed (patch )?object/.test(message)) return 'invalid';
+  // A webhook that must check the object does not answer. The server itself is well, and takes
+  // objects of other kinds.
+  if (/failed calling webhook/.test(message)) return 'invalid';
   // The version is newer than the store, which was restored from a backup. Waiting for it would not
   // help.
   const isAhead = details?.causes?.some(({ reason }) => reason === 'ResourceVersionTooLarge');
   return isAhead ? 'gone' : undefined;
+}
+
+/**
+ * The message without the port from which the server connected to another one. It is another port
+ * at each attempt, and a condition with the message would change each time.
+ */
+function withoutLocalPort(message: string | undefined): string | undefined {
+  return message?.replaceAll(/\b(tcp|udp) [^\s>]+->/g, '$1 ');
 }
 
 const byReason: Readonly<Record<string, KubeErrorCode>> = {

@@ -172,6 +172,29 @@ describe('the answer of an API server', () => {
       'not_served',
       /install its CRD/,
     ],
+    [
+      'a webhook that does not answer',
+      500,
+      'application/json',
+      JSON.stringify({
+        kind: 'Status',
+        code: 500,
+        reason: 'InternalError',
+        message:
+          'Internal error occurred: failed calling webhook "a.b": failed to call webhook: Post "https://w.kube-system.svc:443/": read tcp 10.0.0.1:43210->10.0.0.2:443: read: connection reset by peer',
+      }),
+      'invalid',
+      // The port of one attempt would change conditions at each attempt.
+      /webhook "a.b": .*: read tcp 10.0.0.2:443: read: connection reset by peer; /,
+    ],
+    [
+      'a problem of its own',
+      500,
+      'application/json',
+      JSON.stringify({ kind: 'Status', code: 500, reason: 'InternalError', message: 'etcd' }),
+      'unavailable',
+      /etcd; culvert tries again/,
+    ],
   ])(
     'The answer of an API server is understood when it is %s',
     async (_, status, type, body, code, message) => {

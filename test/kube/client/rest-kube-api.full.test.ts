@@ -231,6 +231,32 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
     });
   });
 
+  it('The REST client reports invalid for an object whose webhook does not answer', async () => {
+    const kind = 'ValidatingWebhookConfiguration';
+    const hook = { apiVersion: 'admissionregistration.k8s.io/v1', kind, name: 'silent' };
+    const configmaps = { apiGroups: [''], apiVersions: ['v1'], resources: ['configmaps'] };
+    const webhook = {
+      name: 'silent.example.com',
+      // Nothing listens there.
+      clientConfig: { url: 'https://127.0.0.1:1/' },
+      rules: [{ ...configmaps, operations: ['CREATE'] }],
+      objectSelector: { matchLabels: { webhook: 'silent' } },
+      sideEffects: 'None',
+      admissionReviewVersions: ['v1'],
+    };
+    await api.create({ ...hook, metadata: { name: hook.name }, webhooks: [webhook] }, { signal });
+    const metadata = { name: 'hooked', namespace: 'default', labels: { webhook: 'silent' } };
+    const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata };
+    // The API server needs a moment to know its webhooks.
+    await expect
+      .poll(() => api.create(object, { signal, dryRun: true }).catch((error: unknown) => error))
+      .toMatchObject({
+        code: 'invalid',
+        message: expect.stringContaining('failed calling webhook "silent.example.com"'),
+      });
+    await api.delete(hook, { signal });
+  });
+
   it('The REST client follows a collection over a restart of the server', async () => {
     const collection = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'default' };
     const map = (name: string) => ({
