@@ -147,9 +147,7 @@ export class HubController {
       const reason = formatProblems(problems) || 'it is being deleted';
       log.warn('ManagedProxyConfiguration not applied, running objects stay', { reason });
     }
-    for (const { ref, patch } of plan.takeOwnership) {
-      await this.#options.api.patch(ref, patch, { signal });
-    }
+    for (const { ref, patch } of plan.takeOwnership) await writer.patch(ref, patch);
     const [namespace, ...others] = plan.apply;
     if (namespace !== undefined) await this.#apply(namespace, writer);
     // Certificates are renewed even while the configuration has problems, because their age does

@@ -1,6 +1,7 @@
 import { describeError } from '../../base/error.ts';
 import { KubeError } from '../../kube/client/kube-error.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
+import type { KubeRef } from '../../kube/client/kube-api.ts';
 import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
 import type { ReconcileResult } from '../../kube/controllers/controller.ts';
 import { unseenMs } from './applier.ts';
@@ -15,7 +16,7 @@ const grantIt =
   "; grant that to the account of the addon manager, the chart's Roles hold what the chart's own names need";
 
 /**
- * Applies and deletes the objects of one reconcile, and logs it. It collects the failures of single
+ * Applies, patches and deletes the objects of one reconcile, and logs it. It collects the failures of single
  * objects. Any other error is thrown.
  */
 export class ObjectWriter {
@@ -57,7 +58,7 @@ export class ObjectWriter {
    * @returns whether the object is as it should be
    */
   async apply(object: KubeObject, live: KubeObject | undefined): Promise<boolean> {
-    return await this.#attempt(object, async () => {
+    return await this.#attempt(refOf(object), async () => {
       const applied = await this.#context.applier.apply(object, live, this.#signal);
       if (applied === 'unseen') this.isUnseen = true;
       if (applied !== 'written') return;
@@ -66,24 +67,32 @@ export class ObjectWriter {
     });
   }
 
-  /** Deletes `live`, unless it was deleted or replaced since the cache saw it. */
-  async delete(live: KubeObject): Promise<void> {
-    await this.#attempt(live, async () => {
-      const { uid } = live.metadata;
-      const isDeleted = await this.#context.api.delete(refOf(live), { signal: this.#signal, uid });
-      this.#context.applier.forget(live);
-      if (isDeleted) this.#context.log.info('deleted', { object: describeRef(refOf(live)) });
+  /** Sends a JSON merge patch. */
+  async patch(ref: KubeRef, patch: Readonly<Record<string, unknown>>): Promise<void> {
+    await this.#attempt(ref, async () => {
+      await this.#context.api.patch(ref, patch, { signal: this.#signal });
     });
   }
 
-  async #attempt(object: KubeObject, write: () => Promise<void>): Promise<boolean> {
+  /** Deletes `live`, unless it was deleted or replaced since the cache saw it. */
+  async delete(live: KubeObject): Promise<void> {
+    const ref = refOf(live);
+    await this.#attempt(ref, async () => {
+      const { uid } = live.metadata;
+      const isDeleted = await this.#context.api.delete(ref, { signal: this.#signal, uid });
+      this.#context.applier.forget(live);
+      if (isDeleted) this.#context.log.info('deleted', { object: describeRef(ref) });
+    });
+  }
+
+  async #attempt(ref: KubeRef, write: () => Promise<void>): Promise<boolean> {
     try {
       await write();
       return true;
     } catch (thrown) {
       if (!(thrown instanceof KubeError) || !ofOneObject.includes(thrown.code)) throw thrown;
       const next = thrown.code === 'forbidden' ? grantIt : '';
-      this.fail(describeRef(refOf(object)), `${describeError(thrown)}${next}`, thrown);
+      this.fail(describeRef(ref), `${describeError(thrown)}${next}`, thrown);
       return false;
     }
   }

@@ -194,6 +194,22 @@ describe('the hub', () => {
     },
   );
 
+  it('The hub reports an object whose fields it cannot take over, and applies the rest', async () => {
+    const { world } = await installed();
+    world.intercept = ({ kind, verb }) =>
+      kind === 'Service' && verb === 'patch' ? new KubeError('invalid', 'not now') : undefined;
+    const { metadata, ...service } = world.find('Service', 'proxy-entrypoint', hub)!;
+    const fieldsV1 = { 'f:spec': { 'f:ports': { 'k:{"port":1,"protocol":"TCP"}': {} } } };
+    const managedFields = [{ manager: 'kubectl-edit', operation: 'Update', fieldsV1 }];
+    world.api.put({ ...service, metadata: { ...metadata, managedFields } as typeof metadata });
+    await world.api.delete(world.ref('Deployment', 'cluster-proxy', hub), live);
+    await world.until(() => conditionOf(world, 'HubApplied')?.['status'] === 'False');
+    expect(conditionOf(world, 'HubApplied')?.['message']).toBe(
+      `Service ${hub}/proxy-entrypoint: not now`,
+    );
+    expect(world.find('Deployment', 'cluster-proxy', hub)).toBeDefined();
+  });
+
   it.each(['cluster-proxy-signer', 'cluster-proxy-agent-signer', 'proxy-server-ca', 'agent-ca'])(
     'The hub tells no cluster of CAs while the Secret %s cannot be stored',
     async (name) => {
