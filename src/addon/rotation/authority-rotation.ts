@@ -92,8 +92,17 @@ export async function planRotation(spec: AuthoritySpec) {
 
 async function readState(spec: AuthoritySpec): Promise<AuthorityState> {
   const state = spec.signer && (await readAuthorityState(spec.signer));
-  const isValid = state !== undefined && state.signing.certificate.notAfter > spec.now;
-  return isValid ? state : await recover(spec);
+  if (state === undefined) return await recover(spec);
+  const { signing, next } = state;
+  if (signing.certificate.notAfter > spec.now) return state;
+  // The next CA may be trusted already. A new one is not.
+  return next === undefined ? await recover(spec) : promoted(state, next);
+}
+
+/** The state in which `next` signs. */
+function promoted(state: AuthorityState, next: Authority): AuthorityState {
+  const previous = [state.signing.certificate, ...state.previous];
+  return { ...state, signing: next, next: undefined, previous };
 }
 
 /**
@@ -134,11 +143,9 @@ async function begin(state: AuthorityState, spec: AuthoritySpec): Promise<Author
 
 /** Moves to the next stage when the current one has lasted long enough. */
 async function advance(state: AuthorityState, spec: AuthoritySpec): Promise<AuthorityState> {
-  const { signing, next } = state;
   if (stageOf(state) === 'retiring') return await retire(state, spec);
-  if (next === undefined || !isOver(state, spec)) return state;
-  const previous = [signing.certificate, ...state.previous];
-  return { ...state, signing: next, next: undefined, previous };
+  const { next } = state;
+  return next === undefined || !isOver(state, spec) ? state : promoted(state, next);
 }
 
 /**
@@ -165,10 +172,13 @@ function isOver(state: AuthorityState, spec: AuthoritySpec): boolean {
 /** The end of the current stage. */
 function waitFor(state: AuthorityState, trustedSince: Date, spec: AuthoritySpec) {
   const { distributeMs, retireMs } = minimumWaits[state.reason === 'age' ? 'age' : 'requested'];
-  const ownTimeMs = stageOf(state) === 'distributing' ? distributeMs : retireMs;
+  const isDistributing = stageOf(state) === 'distributing';
   const fromMs = Math.max(trustedSince.getTime(), state.reissuedSince?.getTime() ?? 0);
+  // The next CA must sign before the current one expires.
+  const leftMs = isDistributing ? state.signing.certificate.notAfter.getTime() - fromMs : Infinity;
+  const ownTimeMs = Math.min(isDistributing ? distributeMs : retireMs, leftMs / 2);
   const until = new Date(fromMs + ownTimeMs);
-  const atLatest = new Date(until.getTime() + maxExtraWaitMs);
+  const atLatest = new Date(until.getTime() + Math.min(maxExtraWaitMs, leftMs / 4));
   /** `until` is the end of its own time. It ends `atLatest` even if laggards are left. */
   return { until, atLatest, laggards: laggardsIn(state, spec) };
 }

@@ -55,6 +55,32 @@ describe('the rotation of a CA', () => {
     expect(hub.bundle()).toHaveLength(1);
   });
 
+  it('A rotation is as fast as a CA that expires soon needs it', async () => {
+    const hub = await freshHub();
+    hub.pass(3632 * dayMs);
+    expect(await stageOf(hub)).toBe('distributing');
+    const trusted = hub.bundle();
+    hub.spec = { laggards: { bundle: () => ['away'], agentCertificate: () => [] } };
+    hub.pass(9 * dayMs);
+    expect(await stageOf(hub)).toBe('distributing');
+    hub.pass(2 * dayMs);
+    expect(await stageOf(hub)).toBe('retiring');
+    expect(await isTrusted(hub.leaf('agent-server'), trusted)).toBe(true);
+    hub.spec = {};
+    hub.pass(10 * dayMs);
+    expect(await isTrusted(hub.leaf('agent-server'), hub.bundle())).toBe(true);
+  });
+
+  it('A CA that expired while nobody was there is replaced by the next one, which is trusted already', async () => {
+    const hub = await freshHub();
+    hub.pass(3651 * dayMs);
+    expect(await stageOf(hub)).toBe('distributing');
+    const trusted = hub.bundle();
+    hub.pass(2 * dayMs);
+    expect(await stageOf(hub)).toBe('retiring');
+    expect(await isTrusted(hub.leaf('agent-server'), trusted)).toBe(true);
+  });
+
   it('Each stage of a rotation changes only what belongs to it', async () => {
     const hub = await freshHub();
     const [first] = hub.bundle();
