@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { runProgram } from '../../testkit/processes/process.ts';
 import { node, startWorld, type World } from '../../testkit/world/world.ts';
 
@@ -17,15 +17,21 @@ describe('The program of helm test', () => {
   let apiServer: Server;
   /** The clusters that the hub's kube-apiserver lists; only cluster1 has an agent. */
   let clusters: readonly string[] = [];
+  /** The version of OCM's addon API that the hub serves. */
+  let version = 'v1alpha1';
 
   beforeAll(async () => {
     // One server plays the kube-apiservers of the hub and of cluster1.
     apiServer = createServer((request, response) => {
       const items = clusters.map((namespace) => ({ metadata: { namespace } }));
-      const isList = request.url!.endsWith('?fieldSelector=metadata.name%3Dcluster-proxy');
+      const [path, query] = request.url!.split('?');
+      const isList =
+        path === `/apis/addon.open-cluster-management.io/${version}/managedclusteraddons` &&
+        query === 'fieldSelector=metadata.name%3Dcluster-proxy';
       const isAllowed = request.headers.authorization === 'Bearer token';
       if (request.url === '/version') response.end('{"gitVersion":"v1.34.4"}');
-      else response.end(JSON.stringify(isList && isAllowed ? { items } : { message: 'forbidden' }));
+      else if (!isList) response.writeHead(404).end('404 page not found');
+      else response.end(JSON.stringify(isAllowed ? { items } : { message: 'forbidden' }));
     });
     apiServer.listen(0, '127.0.0.1');
     await once(apiServer, 'listening');
@@ -70,6 +76,13 @@ describe('The program of helm test', () => {
       code: 0,
       stdout: 'cluster1: GET /version answered 200 v1.34.4\n',
     });
+  });
+
+  it('The program of helm test knows both versions of the addon API', async () => {
+    clusters = ['cluster1'];
+    version = 'v1beta1';
+    onTestFinished(() => void (version = 'v1alpha1'));
+    expect(await run()).toMatchObject({ code: 0 });
   });
 
   it('The program of helm test fails when a cluster has no agent, and names the cluster', async () => {

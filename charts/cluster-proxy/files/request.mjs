@@ -33,24 +33,32 @@ process.exitCode = clusters.length === 0 || failed > 0 ? 1 : 0;
 
 /** The names of the clusters that have the addon, from the hub's kube-apiserver. */
 async function listClusters() {
-  const response = await new Promise((resolve, reject) => {
-    const path = '/apis/addon.open-cluster-management.io/v1alpha1/managedclusteraddons';
-    get(
-      {
-        host: KUBERNETES_SERVICE_HOST,
-        port: KUBERNETES_SERVICE_PORT,
-        path: `${path}?fieldSelector=metadata.name%3Dcluster-proxy`,
-        ca: readFileSync(join(SERVICE_ACCOUNT, 'ca.crt')),
-        headers: {
-          authorization: `Bearer ${readFileSync(join(SERVICE_ACCOUNT, 'token'), 'utf8')}`,
-        },
-      },
-      resolve,
-    ).on('error', reject);
+  for (const version of ['v1alpha1', 'v1beta1']) {
+    const path = `/apis/addon.open-cluster-management.io/${version}/managedclusteraddons`;
+    const response = await getFromHub(`${path}?fieldSelector=metadata.name%3Dcluster-proxy`);
+    if (response.statusCode === 404) {
+      response.resume();
+      continue;
+    }
+    const { items, message } = await json(response);
+    if (items === undefined) throw new Error(`the clusters cannot be listed: ${message}`);
+    return items.map(({ metadata }) => metadata.namespace).sort();
+  }
+  throw new Error('the hub does not know ManagedClusterAddOns');
+}
+
+function getFromHub(path) {
+  return new Promise((resolve, reject) => {
+    const token = readFileSync(join(SERVICE_ACCOUNT, 'token'), 'utf8');
+    const options = {
+      host: KUBERNETES_SERVICE_HOST,
+      port: KUBERNETES_SERVICE_PORT,
+      path,
+      ca: readFileSync(join(SERVICE_ACCOUNT, 'ca.crt')),
+      headers: { authorization: `Bearer ${token}` },
+    };
+    get(options, resolve).on('error', reject);
   });
-  const { items, message } = await json(response);
-  if (items === undefined) throw new Error(`the clusters cannot be listed: ${message}`);
-  return items.map(({ metadata }) => metadata.namespace).sort();
 }
 
 /** What the kube-apiserver of the cluster answers to GET /version. Any status proves that the request arrived. */
