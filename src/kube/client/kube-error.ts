@@ -23,7 +23,9 @@ export type KubeErrorCode = (typeof kubeErrorCodes)[number];
 export interface KubeErrorOptions extends ErrorOptions {
   /** The HTTP status, if there was an answer. */
   readonly status?: number | undefined;
-  /** How long the server asks to wait before the next attempt, in milliseconds. */
+  /**
+   * How long the server asks to wait before the next attempt, in milliseconds. At most a minute.
+   */
   readonly retryAfterMs?: number | undefined;
 }
 

@@ -112,7 +112,14 @@ const nextStep: Readonly<Record<KubeErrorCode, string>> = {
   bad_config: 'correct the kubeconfig',
 };
 
+/**
+ * A proxy in front of the API server may ask for hours of patience, although the API server is back
+ * in seconds.
+ */
+const maxRetryAfterMs = 60_000;
+
 function retryAfterOf(seconds: string | number | undefined): number | undefined {
   const value = Number(seconds);
-  return seconds === undefined || !(value > 0) ? undefined : value * 1000;
+  if (seconds === undefined || !(value > 0)) return undefined;
+  return Math.min(value * 1000, maxRetryAfterMs);
 }

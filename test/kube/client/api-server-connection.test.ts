@@ -207,14 +207,22 @@ describe('the answer of an API server', () => {
     },
   );
 
-  it('The answer of an API server can ask for a later retry', async () => {
-    const { api } = await serve((_, response) => {
-      response.setHeader('Retry-After', '7');
-      json(response, { kind: 'Status', code: 429, reason: 'TooManyRequests' }, 429);
-    });
-    const call = api.get(mapRef, { signal });
-    await expect(call).rejects.toMatchObject({ code: 'unavailable', retryAfterMs: 7_000 });
-  });
+  it.each([
+    ['7', 7_000],
+    ['3600', 60_000],
+    // More milliseconds than a timer can wait.
+    ['9999999999', 60_000],
+  ])(
+    'The answer of an API server can ask for a retry %s s later, but a minute is the most',
+    async (seconds, retryAfterMs) => {
+      const { api } = await serve((_, response) => {
+        response.setHeader('Retry-After', seconds);
+        json(response, { kind: 'Status', code: 429, reason: 'TooManyRequests' }, 429);
+      });
+      const call = api.get(mapRef, { signal });
+      await expect(call).rejects.toMatchObject({ code: 'unavailable', retryAfterMs });
+    },
+  );
 
   it('The answer of an API server can be missing', async () => {
     const { api } = await serve(() => {});
