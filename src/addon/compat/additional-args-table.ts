@@ -39,7 +39,14 @@ const leases = 'replicas find each other in Redis';
 const diagnostics = 'there is no admin port';
 const files = 'the addon mounts its own certificates and sets this itself';
 
-/** The flags of klog, which all programs of Kubernetes accept. */
+const klogNames =
+  'logtostderr alsologtostderr alsologtostderrthreshold stderrthreshold legacy_stderr_threshold_behavior vmodule ' +
+  'log_backtrace_at log_dir log_file log_file_max_size one_output add_dir_header skip_headers skip_log_headers';
+
+/**
+ * The flags of klog, which all programs of Kubernetes accept. Some programs write underscores in
+ * their names, and the programs of konnectivity hyphens.
+ */
 export const klogFlags: FlagRules = {
   v: {
     kind: 'mapped',
@@ -47,8 +54,7 @@ export const klogFlags: FlagRules = {
     to: (text) => ({ name: 'log-level', value: Number(text) >= 4 ? 'debug' : 'info' }),
   },
   ...ignored(
-    'logtostderr alsologtostderr stderrthreshold vmodule log_backtrace_at log_dir log_file log_file_max_size one_output ' +
-      'add_dir_header skip_headers skip_log_headers logging-format log-flush-frequency',
+    `${klogNames} ${klogNames.replaceAll('_', '-')} logging-format log-flush-frequency`,
     'logs are lines of JSON on the standard output',
   ),
 };

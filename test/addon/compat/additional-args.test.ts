@@ -4,29 +4,37 @@ import {
   proxyAgentFlags,
   proxyServerFlags,
 } from '../../../src/addon/compat/additional-args-table.ts';
+import { serviceProxyFlags } from '../../../src/addon/compat/service-proxy-args.ts';
 
 const read = (rules: FlagRules, ...args: string[]) => readAdditionalArgs(args, rules, 'args');
 
 const tables = { proxyServer: proxyServerFlags, proxyAgent: proxyAgentFlags } as const;
 
-/** All flags of the two programs of konnectivity 0.36. */
+/** The flags of klog. The programs of konnectivity have hyphens in them, others underscores. */
+const klog =
+  'add_dir_header alsologtostderr alsologtostderrthreshold legacy_stderr_threshold_behavior log_backtrace_at log_dir log_file ' +
+  'log_file_max_size logtostderr one_output skip_headers skip_log_headers stderrthreshold v vmodule';
+/** All flags of the two programs of konnectivity 0.36, except those of klog. */
 const proxyServer =
   'server-cert server-key server-ca-cert cluster-cert cluster-key cluster-ca-cert mode uds-name delete-existing-uds-file server-port ' +
   'server-bind-address agent-port agent-bind-address admin-port admin-bind-address health-port health-bind-address keepalive-time ' +
   'frontend-keepalive-time enable-profiling enable-contention-profiling server-id server-count agent-namespace agent-service-account ' +
   'kubeconfig kubeconfig-qps kubeconfig-burst kube-api-content-type authentication-audience proxy-strategies cipher-suites ' +
   'tls-min-version xfr-channel-size enable-lease-controller lease-namespace lease-label graceful-shutdown-timeout backend-dial-timeout ' +
-  'warn-on-channel-limit v';
+  'warn-on-channel-limit';
 const proxyAgent =
   'agent-cert agent-key ca-cert proxy-server-host proxy-server-port alpn-proto health-server-host health-server-port admin-server-port ' +
   'admin-bind-address enable-profiling enable-contention-profiling agent-id sync-interval probe-interval sync-interval-cap keepalive-time ' +
   'service-account-token-path agent-identifiers warn-on-channel-limit sync-forever xfr-channel-size count-server-leases lease-namespace ' +
-  'lease-label server-count-source kubeconfig kube-api-content-type v';
+  'lease-label server-count-source kubeconfig kube-api-content-type';
 
 describe('readAdditionalArgs', () => {
   it.each([
     ['proxy-server', proxyServerFlags, proxyServer],
     ['proxy-agent', proxyAgentFlags, proxyAgent],
+    ['proxy-server', proxyServerFlags, klog.replaceAll('_', '-')],
+    ['proxy-agent', proxyAgentFlags, klog.replaceAll('_', '-')],
+    ['service-proxy', serviceProxyFlags, klog],
   ])('readAdditionalArgs knows every flag of the %s', (_program, rules, flags) => {
     expect(flags.split(' ').filter((flag) => !(flag in rules))).toEqual([]);
   });
