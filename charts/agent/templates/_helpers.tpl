@@ -23,7 +23,7 @@ not have, and `--set NAME=null` takes them away. Every template begins with it.
 
 {{- define "culvert-agent.selector" -}}
 app.kubernetes.io/name: culvert-agent
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "culvert-agent.labels" -}}
