@@ -5,9 +5,7 @@ import type { TrustedProxies } from './trusted-proxies.ts';
 /** A connection of a listener. It is authenticated once it has shown a valid credential. */
 export interface Connection {
   readonly socket: Socket;
-  /**
-   * The address and port of the client. They are the same for a socket and the TLS socket over it.
-   */
+  /** The addresses and ports of both ends, as `keyOf` joins them. */
   readonly key: string;
   /** Undefined for a trusted proxy. */
   readonly address: ClientAddress | undefined;
@@ -66,11 +64,11 @@ export class ConnectionTable {
    * already gone.
    */
   add(socket: Socket): Connection | undefined {
-    const { remoteAddress, remotePort } = socket;
+    const { remoteAddress } = socket;
     if (remoteAddress === undefined) return undefined;
     const connection: Connection = {
       socket,
-      key: keyOf(remoteAddress, remotePort),
+      key: keyOf(socket),
       address: this.#addressOf(remoteAddress),
       state: 'waiting',
       sinceMs: performance.now(),
@@ -85,10 +83,10 @@ export class ConnectionTable {
 
   /**
    * The open connection of a socket. A TLS socket is not the socket that was accepted, but it has
-   * the same address and port.
+   * the same addresses and ports. After a socket is closed, another connection may have them.
    */
-  find({ remoteAddress, remotePort }: Socket): Connection | undefined {
-    return this.#connections.get(keyOf(remoteAddress, remotePort));
+  find(socket: Socket): Connection | undefined {
+    return socket.destroyed ? undefined : this.#connections.get(keyOf(socket));
   }
 
   setState(connection: Connection, state: Connection['state']): void {
@@ -111,7 +109,8 @@ export class ConnectionTable {
     if (state === 'closed') return;
     this.setState(connection, 'closed');
     this.#count(connection, -1, state === 'authenticated' ? 0 : -1);
-    this.#connections.delete(key);
+    // A client that cuts its connection can connect from the same port before the cut is noticed.
+    if (this.#connections.get(key) === connection) this.#connections.delete(key);
     if (address !== undefined && address.total === 0) this.#addresses.delete(address.name);
   }
 
@@ -134,6 +133,6 @@ export class ConnectionTable {
   }
 }
 
-function keyOf(address: string | undefined, port: number | undefined): string {
-  return `${address} ${port}`;
+function keyOf({ localAddress, localPort, remoteAddress, remotePort }: Socket): string {
+  return `${localAddress} ${localPort} ${remoteAddress} ${remotePort}`;
 }

@@ -44,13 +44,19 @@ describe('guardHttpServer', () => {
       onRequest,
       onUpgrade: ({ socket }) => guard.authenticated(socket),
     });
-    server.listen(0, '127.0.0.1');
+    server.listen(0, '0.0.0.0');
     await once(server, 'listening');
   }
 
-  async function open(from = '127.0.0.1'): Promise<Socket> {
+  async function open(
+    from = '127.0.0.1',
+    { to = '127.0.0.1', fromPort }: { to?: string; fromPort?: number } = {},
+  ): Promise<Socket> {
     const { port } = server.address() as AddressInfo;
-    const socket = connect({ host: '127.0.0.1', port, localAddress: from });
+    const socket = connect({
+      ...{ host: to, port, localAddress: from },
+      ...(fromPort !== undefined && { localPort: fromPort }),
+    });
     socket.on('error', () => {});
     sockets.push(socket);
     await once(socket, 'connect');
@@ -139,5 +145,31 @@ describe('guardHttpServer', () => {
     }
     await expect.poll(() => guard.refusals.get('total')).toBe(15);
     expect(guard.count).toBe(5);
+  });
+
+  it('A guarded server tells connections from one port of a client apart by its own addresses', async () => {
+    await serve({}, (message, response) => response.end(message.url));
+    const first = await open('127.0.0.2');
+    const second = await open('127.0.0.2', { to: '127.0.0.3', fromPort: first.localPort! });
+    await expect.poll(() => guard.count).toBe(2);
+    second.destroy();
+    await expect.poll(() => guard.count).toBe(1);
+    first.write(request);
+    const [answer] = (await once(first, 'data')) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 200 /);
+  });
+
+  it('A guarded server answers a client that connects from the port of a connection it has cut', async () => {
+    await serve({}, (message, response) => response.end(message.url));
+    const cut = await open('127.0.0.2');
+    await expect.poll(() => guard.count).toBe(1);
+    const fromPort = cut.localPort!;
+    // The server learns of both in one turn, and perhaps of the new connection first.
+    cut.resetAndDestroy();
+    const again = await open('127.0.0.2', { fromPort });
+    again.write(request);
+    const [answer] = (await once(again, 'data')) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 200 /);
+    expect(guard.count).toBe(1);
   });
 });
