@@ -18,29 +18,40 @@ export async function serveRequest(
   const { gateway, open, ownField, log } = context;
   const { method, signal } = request;
   const record = gateway.begin({ method, client });
+  let revoked: string | undefined;
+  record.owner = { onRevoked: (reason) => void (revoked = reason) };
   try {
     const incoming = readWorkerRequest(request, client, ownField);
     const admitted = await gateway.admit(incoming, record, signal);
+    const { exchange } = admitted;
+    const handshake = isUpgradeRequest(incoming) ? await addHandshake(exchange.head) : undefined;
+    // The client may have left, or lost its rights, while this function waited.
+    signal.throwIfAborted();
+    if (revoked !== undefined) throw new GatewayError('Forbidden', revoked);
     const answer = new ExchangeAnswer(context, { method, admitted, record });
-    if (isUpgradeRequest(incoming)) {
-      const { exchange } = admitted;
-      const { head, expectedAccept } = await addHandshake(exchange.head);
-      answer.start(open({ ...exchange, head }, answer), { expectedAccept });
+    if (handshake === undefined) {
+      answer.start(open(exchange, answer), { body: request.body });
     } else {
-      answer.start(open(admitted.exchange, answer), { body: request.body });
+      const { head, expectedAccept } = handshake;
+      answer.start(open({ ...exchange, head }, answer), { expectedAccept });
     }
     signal.addEventListener('abort', () => answer.abort(), { once: true });
     return await answer.response;
   } catch (thrown) {
-    const error = asGatewayError(thrown, log);
+    // A client that has left gets no answer.
+    if (signal.aborted) record.end(false);
+    const error = asGatewayError(thrown, signal, log);
     record.failed(error);
     record.end(true);
     return statusResponse(error, method);
   }
 }
 
-function asGatewayError(thrown: unknown, log: Logger): GatewayError {
+function asGatewayError(thrown: unknown, { aborted }: AbortSignal, log: Logger): GatewayError {
   if (thrown instanceof GatewayError) return thrown;
+  if (aborted) {
+    return new GatewayError('BadGateway', 'the client has left', { hop: 'client', cause: thrown });
+  }
   log.error('request failed', { error: describeError(thrown) });
   return new GatewayError('BadGateway', 'the gateway has failed', { cause: thrown });
 }
