@@ -3,12 +3,14 @@ import { FrameType } from '../tunnel/frame.ts';
 import type { Link } from '../tunnel/link.ts';
 import { decodeFailure, encodeFailure, encodeMessage, type GoAway } from '../tunnel/message.ts';
 import type { ControlQueue } from './queued-control.ts';
+import type { ReadingPauses } from './reading-pauses.ts';
 import { relayLimits } from './relay-options.ts';
 
 /** A dialer whose session a tunnel carries. */
 export interface AttachedDialer extends ControlQueue {
   readonly dialer: string;
   readonly isGateway: boolean;
+  readonly pauses: ReadingPauses;
   sendGoAway(deadlineMs: number, scope: GoAway['scope']): void;
 }
 
@@ -85,11 +87,10 @@ export class AttachedSessions {
    */
   pauseWhileFull(dialer: AttachedDialer): void {
     if (this.#link.room > 0) return;
-    // Even if it is in `#paused`, because `DialRate` may have resumed it since.
-    dialer.link.pause();
     if (this.#paused.has(dialer)) return;
     if (this.#paused === nonePaused) this.#paused = new Set();
     this.#paused.add(dialer);
+    dialer.pauses.begin('no_room');
     this.#link.wake();
   }
 
@@ -97,7 +98,7 @@ export class AttachedSessions {
   resume(): void {
     for (const dialer of this.#paused) {
       this.#paused.delete(dialer);
-      dialer.link.resume();
+      dialer.pauses.end('no_room');
     }
   }
 

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../base/clock.ts';
-import type { Link } from '../tunnel/link.ts';
+import type { ReadingPauses } from './reading-pauses.ts';
 import { relayLimits } from './relay-options.ts';
 
 /**
@@ -7,14 +7,14 @@ import { relayLimits } from './relay-options.ts';
  * moment.
  */
 export class DialRate {
-  readonly #link: Link;
+  readonly #pauses: ReadingPauses;
   readonly #clock: Clock;
   #dialsLeft: number = relayLimits.dialBurst;
   #countedAtMs = 0;
   #pause: Timer | undefined;
 
-  constructor(link: Link, clock: Clock) {
-    this.#link = link;
+  constructor(pauses: ReadingPauses, clock: Clock) {
+    this.#pauses = pauses;
     this.#clock = clock;
   }
 
@@ -26,10 +26,10 @@ export class DialRate {
     this.#dialsLeft = Math.min(dialBurst, this.#dialsLeft + newDials) - 1;
     this.#countedAtMs = nowMs;
     if (this.#dialsLeft > 0) return;
-    this.#link.pause();
+    this.#pauses.begin('dial_rate');
     this.#pause ??= this.#clock.setTimer(dialPauseMs, () => {
       this.#pause = undefined;
-      this.#link.resume();
+      this.#pauses.end('dial_rate');
     });
   }
 

@@ -9,6 +9,7 @@ import type { AgentConnection } from './agent-connection.ts';
 import { DialRate } from './dial-rate.ts';
 import type { AgentCriteria, AgentRecord } from './directory.ts';
 import { ForwardedConnection, type ForwardedDialer } from './forwarded-connection.ts';
+import { ReadingPauses } from './reading-pauses.ts';
 import { relayLimits, type RelayOptions } from './relay-options.ts';
 import type { Route, RouteRequest } from './router.ts';
 
@@ -71,6 +72,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   readonly cluster: string;
   readonly dialer: string;
   readonly isGateway: boolean;
+  readonly pauses: ReadingPauses;
   queuedControlBytes = 0;
   readonly #forwarded: boolean;
   readonly #isLocal: boolean;
@@ -99,7 +101,8 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.#isLocal = name.isLocal ?? false;
     this.#endWatch = watch?.(link);
     this.#log = log.child({ cluster, dialer, peer: link.peer });
-    this.#dialRate = new DialRate(link, clock);
+    this.pauses = new ReadingPauses(link);
+    this.#dialRate = new DialRate(this.pauses, clock);
     if (attached !== undefined) {
       this.#state = { kind: 'attached', ...attached };
       attached.agent.sessions.restore(this, attached.session);

@@ -1,10 +1,12 @@
 import type { TunnelError } from '../tunnel/errors.ts';
 import { FrameType } from '../tunnel/frame.ts';
 import type { AttachableLink, Link, LinkOwner } from '../tunnel/link.ts';
+import type { ReadingPauses } from './reading-pauses.ts';
 
 /** The dialer's side of a forwarded session. */
 export interface ForwardedDialer {
   readonly link: Link;
+  readonly pauses: ReadingPauses;
   /** The link to the replica that holds the tunnel is gone. */
   onForwardClosed(error: TunnelError | undefined): void;
 }
@@ -35,7 +37,7 @@ export class ForwardedConnection implements LinkOwner {
   send(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
     this.#relay.relay(this.#owner, type, session, stream, payload);
     if (this.#owner.room > 0) return;
-    this.#dialer.link.pause();
+    this.#dialer.pauses.begin('no_room');
     this.#owner.wake();
   }
 
@@ -57,7 +59,7 @@ export class ForwardedConnection implements LinkOwner {
   }
 
   pull(): void {
-    this.#dialer.link.resume();
+    this.#dialer.pauses.end('no_room');
   }
 
   onClose(error: TunnelError | undefined): void {

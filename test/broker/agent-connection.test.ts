@@ -3,6 +3,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { AgentConnection } from '../../src/broker/agent-connection.ts';
 import type { AgentClaim, AgentRecord } from '../../src/broker/directory.ts';
+import { ReadingPauses } from '../../src/broker/reading-pauses.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
@@ -47,7 +48,9 @@ function fullLink(): Link & { paused: boolean } {
 }
 
 function played(link: Link) {
-  return { link, dialer: 'somebody', isGateway: false, queuedControlBytes: 0, sendGoAway() {} };
+  const pauses = new ReadingPauses(link);
+  const name = { dialer: 'somebody', isGateway: false };
+  return { link, pauses, ...name, queuedControlBytes: 0, sendGoAway() {} };
 }
 
 /** A link whose other end does not read: what is sent, and why it was closed. */

@@ -6,6 +6,7 @@ import {
 } from '../../src/base/tokens/enrolment-token.ts';
 import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
 import { AttachedSessions } from '../../src/broker/attached-sessions.ts';
+import { ReadingPauses } from '../../src/broker/reading-pauses.ts';
 import { ReplicaKeys } from '../../src/broker/replica-keys.ts';
 import type { FrameType } from '../../src/tunnel/frame.ts';
 import type { Link } from '../../src/tunnel/link.ts';
@@ -42,7 +43,8 @@ it('An agent learns from ATTACH that a dialer is a gateway', () => {
       void payloads.push(payload.slice()),
   } as unknown as Link;
   const sessions = new AttachedSessions(link);
-  const dialer = { link, dialer: 'd', queuedControlBytes: 0, sendGoAway() {} };
+  const pauses = new ReadingPauses(link);
+  const dialer = { link, pauses, dialer: 'd', queuedControlBytes: 0, sendGoAway() {} };
   for (const isGateway of [true, false]) {
     sessions.attach({ ...dialer, isGateway }, '0'.repeat(32), false);
   }
