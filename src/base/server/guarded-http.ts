@@ -1,4 +1,10 @@
-import type { IncomingMessage, RequestListener, Server, ServerOptions } from 'node:http';
+import type {
+  IncomingMessage,
+  RequestListener,
+  Server,
+  ServerOptions,
+  ServerResponse,
+} from 'node:http';
 import { Socket } from 'node:net';
 import { ConnectionGuard, type ConnectionGuardParts } from './connection-guard.ts';
 import { headLimits, requestProblem, type RequestProblem } from './http-request-problem.ts';
@@ -12,6 +18,9 @@ const checkConnectionsMs = 1_000;
  * it.
  */
 const idleTimeoutMs = 5_000;
+
+/** How long the body of a refused request is read, in milliseconds. */
+const lingerMs = 2_000;
 
 /** Options for createServer of node:http and node:https. */
 export const guardedServerOptions: ServerOptions = {
@@ -71,11 +80,7 @@ export function guardHttpServer(server: Server, parts: GuardedHttpParts): Connec
         onRequest(message, response);
         return;
       }
-      response.writeHead(problem.status, {
-        'Content-Type': 'application/json',
-        Connection: 'close',
-      });
-      response.end(JSON.stringify({ code: 'protocol_error', message: problem.message }));
+      refuse(message, response, problem);
     });
   });
   if (onUpgrade !== undefined) {
@@ -92,6 +97,27 @@ export function guardHttpServer(server: Server, parts: GuardedHttpParts): Connec
     });
   }
   return guard;
+}
+
+/**
+ * Answers with the problem. Unread bytes would make the kernel reset the connection, and a client
+ * that sends its body before it reads would lose the answer. So the body is read to its end, or
+ * until the time is over.
+ */
+function refuse(message: IncomingMessage, response: ServerResponse, problem: RequestProblem): void {
+  const body = JSON.stringify({ code: 'protocol_error', message: problem.message });
+  response.writeHead(problem.status, {
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(body),
+    Connection: 'close',
+  });
+  response.write(body);
+  const timer = setTimeout(() => response.end(), lingerMs);
+  message.once('close', () => {
+    clearTimeout(timer);
+    response.end();
+  });
+  message.resume();
 }
 
 function destroySocket(this: Socket): void {

@@ -172,4 +172,27 @@ describe('guardHttpServer', () => {
     expect(answer.toString()).toMatch(/^HTTP\/1\.1 200 /);
     expect(guard.count).toBe(1);
   });
+
+  it('A guarded server refuses a body, and a client that sends all of it before it reads gets the answer', async () => {
+    await serve({}, (_, response) => response.end());
+    const socket = await open();
+    const bodyBytes = 8 * 1024 ** 2;
+    socket.write(`POST /path HTTP/1.1\r\nHost: test\r\nContent-Length: ${bodyBytes}\r\n\r\n`);
+    const piece = Buffer.alloc(64 * 1024);
+    for (let sent = 0; sent < bodyBytes && !socket.destroyed; sent += piece.length) {
+      await new Promise<void>((resolve) => void socket.write(piece, () => resolve()));
+    }
+    let answer = '';
+    socket.on('data', (bytes: Buffer) => (answer += bytes.toString()));
+    await new Promise((resolve) => socket.on('close', resolve));
+    expect(answer).toMatch(/^HTTP\/1\.1 400 [^]*no request of this server has a body"\}$/);
+  });
+
+  it('A guarded server closes the connection of a client that does not send the rest of a refused body', async () => {
+    await serve({}, (_, response) => response.end());
+    const socket = await open();
+    socket.write('POST /path HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nxyz');
+    await isClosed(socket);
+    await expect.poll(() => guard.count).toBe(0);
+  });
 });
