@@ -24,6 +24,8 @@ export interface LiveGrantsParts {
 const expiryEveryMs = 5_000;
 /** How often every grant is authorized again, in milliseconds, also without a change of the rules. */
 const recheckEveryMs = 60_000;
+/** A grant that is added was decided within this time, in milliseconds. */
+const maxDecisionMs = 60_000;
 /** How many grants are authorized at a time. */
 const atATime = 16;
 
@@ -38,13 +40,18 @@ export class LiveGrants implements Disposable {
   readonly #closed = new AbortController();
   #timer: Timer | undefined;
   #nextRecheckMs: number;
+  /** When the rules last changed, by the clock. */
+  #changedAtMs = -Infinity;
   #isChecking = false;
   #mustCheckAgain = false;
 
   constructor(parts: LiveGrantsParts) {
     this.#parts = parts;
     this.#nextRecheckMs = parts.clock.now() + recheckEveryMs;
-    parts.authorizer.onChange(() => this.#recheck());
+    parts.authorizer.onChange(() => {
+      this.#changedAtMs = parts.clock.now();
+      this.#recheck();
+    });
   }
 
   get size(): number {
@@ -56,6 +63,7 @@ export class LiveGrants implements Disposable {
     this.#timer ??= this.#parts.clock.setTimer(expiryEveryMs, this.#onTimer);
     // The rules may have changed while the grant was being decided.
     if (this.#isChecking) this.#mustCheckAgain = true;
+    else if (this.#parts.clock.now() - this.#changedAtMs < maxDecisionMs) void this.#check(grant);
   }
 
   /** The session has ended by itself. Idempotent. */

@@ -91,6 +91,21 @@ describe('Sessions that were allowed', () => {
     expect(ended).toEqual(['second: no']);
   });
 
+  it('A session that was allowed before a change of the rules is checked when it is added after it', async () => {
+    const { clock, refused, asked, ended, add, change } = world();
+    refused.set('late', denied('the token is revoked'));
+    change();
+    await clock.advance(10_000);
+    add('late');
+    await clock.advance(0);
+    expect(ended).toEqual(['late: the token is revoked']);
+    await clock.advance(60_000);
+    asked.length = 0;
+    add('later');
+    await clock.advance(0);
+    expect(asked).toEqual([]);
+  });
+
   it('A session that has ended by itself is not ended again, and no timer remains', async () => {
     const { clock, refused, grants, ended, add, change } = world();
     const grant = add('alice', { expiresAtMs: 1_000 });
