@@ -33,8 +33,26 @@ export function clusterNameOf(
   return nameOfAlias(cluster, new Set([...otherNames, ...directory.names()]));
 }
 
+/** How many aliases are remembered. */
+const maxAliases = 50_000;
+
+/**
+ * Aliases by name. A client may dial any alias, and without this each dial would hash all names of a
+ * fleet.
+ */
+const aliases = new Map<string, string>();
+
 async function nameOfAlias(alias: string, names: Iterable<string>): Promise<string> {
-  for (const name of names) if ((await clusterAlias(name)) === alias) return name;
+  for (const name of names) {
+    if ((aliases.get(name) ?? (await rememberedAlias(name))) === alias) return name;
+  }
+  return alias;
+}
+
+async function rememberedAlias(name: string): Promise<string> {
+  const alias = await clusterAlias(name);
+  if (aliases.size >= maxAliases) aliases.clear();
+  aliases.set(name, alias);
   return alias;
 }
 
