@@ -74,26 +74,26 @@ export class AuthenticationChain implements RequestAuthenticator {
     signal: AbortSignal,
   ): MaybePromise<Authentication> {
     const { acceptsCertificates = false } = this.#options;
-    const { certificate, authorization } = credentials;
+    const { certificate, authorization, address } = credentials;
     if (hasImpersonation(credentials.headerNames)) {
-      return this.#forward(authorization, cluster, signal);
+      return this.#forward(credentials, cluster, signal);
     }
     if (acceptsCertificates && certificate !== undefined && authorization.length === 0) {
       return impersonateForeign(subjectOfCertificate(certificate));
     }
     return whenKnown(this.#providersOf(cluster), (providers) => {
-      if (providers.length === 0) return this.#forward(authorization, cluster, signal);
+      if (providers.length === 0) return this.#forward(credentials, cluster, signal);
       const token = tokenOf(authorization);
       if (token === undefined) throw refusal(providers);
       return askInOrder(providers, 0, (authenticator) =>
-        authenticator.authenticate(token, cluster, signal),
+        authenticator.authenticate(token, cluster, signal, address),
       );
     });
   }
 
   /** The caller's headers go on unchanged, and the managed cluster decides. */
   #forward(
-    authorization: readonly string[],
+    { authorization, address }: RequestCredentials,
     cluster: string,
     signal: AbortSignal,
   ): MaybePromise<Authentication> {
@@ -101,7 +101,7 @@ export class AuthenticationChain implements RequestAuthenticator {
     const token = identifiesForwarded ? tokenOf(authorization) : undefined;
     if (token === undefined) return { kind: 'forward', subject: undefined };
     const subject = askProvider('managed cluster', () =>
-      managed.authenticate(token, cluster, signal),
+      managed.authenticate(token, cluster, signal, address),
     );
     return whenKnown(subject, (found) => ({ kind: 'forward', subject: found }));
   }

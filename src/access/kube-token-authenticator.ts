@@ -40,7 +40,7 @@ export interface KubeTokenAuthenticatorOptions {
 
 /**
  * Finds the subjects of tokens by TokenReviews. Answers are kept for a short time and for one
- * cluster and audience. Few reviews run at a time.
+ * cluster and audience. Few reviews run at a time, and one client may use a part of them.
  */
 export class KubeTokenAuthenticator implements TokenAuthenticator {
   readonly #options: KubeTokenAuthenticatorOptions;
@@ -62,21 +62,23 @@ export class KubeTokenAuthenticator implements TokenAuthenticator {
     token: string,
     cluster: string,
     signal: AbortSignal,
+    address?: string,
   ): MaybePromise<Subject | undefined> {
     if (token === '' || token.length > maxTokenCharacters) return undefined;
     const { source, audiences = [] } = this.#options;
     const where = source === 'managed-token' ? cluster : '';
     const question = [source, where, ...audiences, token];
-    return this.#cache.get(question, () => this.#ask(token, cluster, where), signal);
+    const review = () => this.#review(token, cluster);
+    return this.#cache.get(question, () => this.#ask(where, address, review), signal);
   }
 
   /** A managed cluster that answers slowly uses up its own queue only. */
-  async #ask(token: string, cluster: string, where: string): Promise<Subject | undefined> {
+  async #ask<T>(where: string, address: string | undefined, review: () => Promise<T>): Promise<T> {
     const held = this.#queues.get(where) ?? { queue: new ReviewQueue(), users: 0 };
     this.#queues.set(where, held);
     held.users++;
     try {
-      return await held.queue.run(undefined, () => this.#review(token, cluster));
+      return await held.queue.run(address, review);
     } finally {
       if (--held.users === 0) this.#queues.delete(where);
     }

@@ -5,6 +5,7 @@ import { kubeRequestInfo } from '../access/kube-request-info.ts';
 import type { Authentication, RequestAuthenticator } from '../access/request-authenticator.ts';
 import { anonymousSubject, type Subject } from '../access/subject.ts';
 import type { Clock } from '../base/clock.ts';
+import { addressGroup } from '../base/net/address-group.ts';
 import { catchError, type MaybePromise, whenKnown } from '../base/maybe-promise.ts';
 import { exchangeLimits } from '../http-exchange/exchange-limits.ts';
 import type { HeaderList } from '../http-exchange/http-exchange.ts';
@@ -127,7 +128,8 @@ export class Gateway {
       headerNames: isService ? [] : namesOf(request.headers),
       authorization,
       certificate,
-      address: client.address,
+      // Many clients may share the address of a proxy.
+      address: client.isTrustedProxy ? undefined : addressGroup(client.address),
     };
     return catchError(
       () => this.#parts.authenticator.authenticate(credentials, route.cluster, signal),

@@ -372,4 +372,31 @@ describe('A TokenReview', () => {
     const answers = await Promise.all(hung);
     expect(answers.every((answer) => answer instanceof AccessError)).toBe(true);
   });
+
+  it('One client with many tokens uses up a part of the reviews of a cluster, and another client is served', async () => {
+    const clock = new VirtualClock();
+    const answers: (() => void)[] = [];
+    const reviewed = new KubeTokenAuthenticator({
+      source: 'managed-token',
+      clock,
+      digest: (text) => text,
+      review: () => async () => {
+        await new Promise<void>((resolve) => void answers.push(resolve));
+        return { authenticated: true, user };
+      },
+    });
+    const by = chain({ managed: reviewed });
+    const flood = Array.from({ length: 1_000 }, async (_, number) => {
+      const credentials = { ...bearer(`made-up-${number}`), address: '203.0.113.1' };
+      return await authenticate(by, credentials).catch((error: unknown) => error);
+    });
+    expect(await flood.at(-1)).toMatchObject({ code: 'unavailable' });
+    const honest = authenticate(by, { ...bearer('good'), address: '203.0.113.2' });
+    // The reviews that wait before it are answered, sixteen at a time.
+    for (let turn = 0; turn < 100; turn++) {
+      for (const answer of answers.splice(0)) answer();
+      await clock.advance(0);
+    }
+    expect(await honest).toMatchObject({ subject: { user: 'alice' } });
+  });
 });
