@@ -85,6 +85,8 @@ async function handleUpgrade(request: UpgradeRequest, parts: UpgradeParts): Prom
         handler({ message, socket, head });
       }),
   });
+  // A link over a socket that has closed before would never learn of it, and count forever.
+  if (socket.destroyed) return;
   if (upgrade !== undefined) return upgrade();
   const answer = Object.fromEntries(response.headers);
   rejectUpgrade(socket, response.status, answer, await response.text());
