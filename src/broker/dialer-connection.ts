@@ -16,6 +16,7 @@ import type { Route, RouteRequest } from './router.ts';
 /** What a dialer's link needs of the relay. */
 export interface DialerRelay {
   readonly options: RelayOptions;
+  readonly draining: boolean;
   route(request: RouteRequest, signal: AbortSignal): Promise<Route>;
   /** How many other agents of its cluster this broker knows. */
   countOtherAgents(agent: AgentConnection): number;
@@ -269,7 +270,10 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     } catch (thrown) {
       return this.#onOwnerFailed(owner, requested, TunnelError.from(thrown));
     }
-    if (this.#gone.signal.aborted) return link.close();
+    // The drain has not told this dialer to move, because its session was not forwarded yet.
+    const isLate = this.#relay.draining && !this.#isLocal;
+    if (isLate) this.link.close(new TunnelError('draining', 'this broker is shutting down'));
+    if (isLate || this.#gone.signal.aborted) return link.close();
     const to = new ForwardedConnection(this.#relay, link, this);
     this.#state = { kind: 'forwarding', to, owner, requested };
     to.send(FrameType.hello, 0, 0, requested.hello);

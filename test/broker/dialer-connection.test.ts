@@ -50,6 +50,7 @@ async function forwarded() {
       directory: new MemoryDirectory(),
       forward: async () => Object.assign(ownerLink, { attach: attach.resolve }),
     },
+    draining: false,
     route: async () => ({ kind: 'remote', owner }),
     countOtherAgents: () => 0,
     onDialerClosed() {},

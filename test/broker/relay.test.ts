@@ -285,6 +285,24 @@ describe('A relay with other replicas', () => {
     await draining;
   });
 
+  it('A drain closes a dialer whose session is just being forwarded, so that it dials elsewhere', async () => {
+    const asked = Promise.withResolvers<void>();
+    const reached = Promise.withResolvers<MemoryLink>();
+    const relay = await relayBeside(() => {
+      asked.resolve();
+      return reached.promise;
+    });
+    const dialer = connectDialer(relay);
+    await asked.promise;
+    const drained = relay.drain(new AbortController().signal, 1000);
+    const [near, far] = memoryLinkPair(queueMicrotask);
+    const owner = new PlayedLink(far);
+    reached.resolve(near);
+    expect(await dialer.closed.promise).toMatchObject({ code: 'draining' });
+    await owner.closed.promise;
+    await drained;
+  });
+
   it('A drain with other replicas ends when the agents have a tunnel elsewhere', async () => {
     const relay = await relayBeside(nobodyAsks);
     const agent = await connectAgent(relay, 'c2', 'a');
