@@ -111,7 +111,10 @@ function refuse(message: IncomingMessage, response: ServerResponse, problem: Req
     'Content-Length': Buffer.byteLength(body),
     Connection: 'close',
   });
+  // The answer leaves at once, because Node may find an error behind the head in this turn.
+  message.socket.cork();
   response.write(body);
+  message.socket.uncork();
   const timer = setTimeout(() => response.end(), lingerMs);
   message.once('close', () => {
     clearTimeout(timer);

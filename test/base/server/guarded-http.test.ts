@@ -188,6 +188,14 @@ describe('guardHttpServer', () => {
     expect(answer).toMatch(/^HTTP\/1\.1 400 [^]*no request of this server has a body"\}$/);
   });
 
+  it('A guarded server answers a request whose body has an unknown encoding', async () => {
+    await serve({}, (_, response) => response.end());
+    const socket = await open();
+    socket.write('POST /path HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: xchunked\r\n\r\n');
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 400 /);
+  });
+
   it('A guarded server closes the connection of a client that does not send the rest of a refused body', async () => {
     await serve({}, (_, response) => response.end());
     const socket = await open();
