@@ -75,9 +75,11 @@ export class ByteConnection implements ConnectionHandler {
   /** Bytes from the client, as in `ClientConnectionHandler`. */
   onClientData(bytes: Uint8Array): void {
     if (this.#state === 'open') {
-      // As a socket answers bytes that no program will read. Bytes for the client must not be lost.
       if (this.#connection.isClientClosed) {
-        if (this.#client.queuedBytes === 0) this.#client.abort();
+        // Bytes for the client must not be lost.
+        if (this.#writer!.isHolding) this.#endHold();
+        // As a socket answers bytes that no program will read.
+        else if (this.#client.queuedBytes === 0) this.#client.abort();
         return;
       }
       const mayContinue = this.#connection.write(bytes);

@@ -144,6 +144,22 @@ describe('the answer', () => {
     expect(client.isEnded).toBe(true);
   });
 
+  it('A client that sends first bytes during the hold gets those of a target that has closed both directions', async () => {
+    const { client, dialer } = scene();
+    client.write(request);
+    const stream = await dialer.next();
+    stream.handler.onOpened!();
+    stream.arrive('banner');
+    stream.handler.onFin();
+    stream.handler.onClose(undefined);
+    await settled();
+    client.write('x');
+    await settled();
+    expect(client.received).toEqual([established, 'banner']);
+    expect(client.isEnded).toBe(true);
+    expect(client.isAborted).toBe(false);
+  });
+
   it('A client that has sent bytes before the answer gets the target without a hold', async () => {
     const { client, dialer } = scene();
     client.write(`${request}GET`);
