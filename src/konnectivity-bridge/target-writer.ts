@@ -65,7 +65,11 @@ export class TargetWriter {
     this.#backlog.push(new Uint8Array(bytes));
     this.#backlogBytes += bytes.length;
     this.#budget.take(bytes.length);
-    return this.#isBuffering && this.#hasRoom;
+    if (this.#isBuffering && !this.#hasRoom) {
+      this.#isBuffering = false;
+      this.#startTimer();
+    }
+    return this.#isBuffering;
   }
 
   /** The tunnel has room again. */

@@ -115,6 +115,22 @@ describe('TargetWriter', () => {
     expect(second.clock.pendingTimers).toBe(0);
   });
 
+  it('The target writer reads a client on once other connections have left the room that they had', async () => {
+    const budget = new WindowBudget(64 * 1024);
+    const { clock, writer, readOnCount } = await blocked(budget);
+    clock.advanceSync(100);
+    budget.take(64 * 1024);
+    expect(writer.write(Buffer.from('second'))).toBe(false);
+    clock.advanceSync(1_000);
+    expect(readOnCount()).toBe(1);
+    budget.giveBack(64 * 1024);
+    clock.advanceSync(100);
+    expect(readOnCount()).toBe(2);
+    expect(writer.write(Buffer.from('third'))).toBe(true);
+    writer.discard();
+    expect(clock.pendingTimers).toBe(0);
+  });
+
   it('The target writer drops its backlog when it is discarded', async () => {
     const { stream, clock, writer } = await blocked();
     clock.advanceSync(100);
