@@ -43,6 +43,9 @@ export class SendBuffer {
   #nextUnsent = 0;
   /** The last slab of `#chunks`, while another chunk may be put behind its last one. */
   #tail: Slab | undefined;
+  /** The slab of the last head that was cut off, and the end of that head. */
+  #heads: Slab | undefined;
+  #headsEnd = 0;
   #written = 0;
   #sent = 0;
   #received = 0;
@@ -119,7 +122,7 @@ export class SendBuffer {
     if (done === 0) return;
     this.#chunks = done === this.#chunks.length ? [] : this.#chunks.slice(done);
     this.#nextUnsent -= done;
-    if (this.#chunks.length === 0) this.#dropTail();
+    if (this.#chunks.length === 0) this.#dropSlabs();
   }
 
   /**
@@ -135,7 +138,7 @@ export class SendBuffer {
     const againBytes = this.#sent - offset;
     this.acknowledge(offset);
     const sent = this.#chunks.splice(0, this.#nextUnsent);
-    if (this.#chunks.length === 0) this.#dropTail();
+    if (this.#chunks.length === 0) this.#dropSlabs();
     this.#chunks.unshift(...this.#copy(sent, offset));
     this.#nextUnsent = 0;
     this.#sent = offset;
@@ -162,7 +165,7 @@ export class SendBuffer {
     for (const chunk of this.#chunks) chunk.slab.release();
     this.#chunks = [];
     this.#nextUnsent = 0;
-    this.#dropTail();
+    this.#dropSlabs();
   }
 
   /**
@@ -197,18 +200,35 @@ export class SendBuffer {
   }
 
   /**
-   * Cuts `bytes` off the front of the first unsent chunk and moves them to a slab of their own. The
-   * space that they leave takes the header of the rest. So no byte is copied a third time, however
-   * small the credit is.
+   * Cuts `bytes` off the front of the first unsent chunk and moves them to another slab. The space
+   * that they leave takes the header of the rest. So no byte is copied a third time, however small
+   * the credit is.
    */
   #split(chunk: Chunk, bytes: number): Chunk {
     const from = chunk.start + frameHeaderBytes;
-    const head = new Chunk(this.#pool.take(bytes), 0, chunk.offset);
+    const head = this.#newHead(bytes, chunk.offset);
     head.slab.bytes.set(chunk.slab.bytes.subarray(from, from + bytes), head.end);
     head.end += bytes;
     const rest = new Chunk(chunk.slab, chunk.start + bytes, chunk.offset + bytes);
     rest.end = chunk.end;
     this.#chunks.splice(this.#nextUnsent, 1, head, rest);
+    return head;
+  }
+
+  /**
+   * A chunk with room for `bytes`. Heads lie one behind the other, because the other end chooses how
+   * small they are, and does not have to acknowledge them.
+   */
+  #newHead(bytes: number, offset: number): Chunk {
+    const needed = frameHeaderBytes + bytes;
+    if (this.#heads === undefined || this.#headsEnd + needed > this.#heads.bytes.length) {
+      this.#heads?.release();
+      this.#heads = this.#pool.take(bytes);
+      this.#headsEnd = 0;
+    }
+    this.#heads.retain();
+    const head = new Chunk(this.#heads, this.#headsEnd, offset);
+    this.#headsEnd += needed;
     return head;
   }
 
@@ -237,5 +257,12 @@ export class SendBuffer {
   #dropTail(): void {
     this.#tail?.release();
     this.#tail = undefined;
+  }
+
+  /** There is no chunk. */
+  #dropSlabs(): void {
+    this.#dropTail();
+    this.#heads?.release();
+    this.#heads = undefined;
   }
 }

@@ -130,6 +130,24 @@ describe('SendBuffer', () => {
     expect(drain(buffer)).toEqual({ sizes: [1490], bytes: Buffer.from(patternAt(10, 1490)) });
   });
 
+  it.each([
+    { creditBytes: 1, cuts: 1000, slabBytes: 4 * smallSlabBytes },
+    { creditBytes: smallSlabBytes, cuts: 14, slabBytes: largeSlabBytes },
+  ])(
+    'The send buffer needs little more memory than the bytes have if a peer grants $creditBytes at a time and acknowledges none',
+    ({ creditBytes, cuts, slabBytes }) => {
+      const pool = new SlabPool();
+      const buffer = new SendBuffer(pool);
+      buffer.append(patternAt(0, 60_000));
+      const sent = Array.from({ length: cuts }, () => buffer.next(creditBytes)!);
+      expect(pool.inUseBytes).toBeLessThanOrEqual(largeSlabBytes + slabBytes);
+      expect(Buffer.concat(sent.map(payload)).equals(patternAt(0, cuts * creditBytes))).toBe(true);
+      drain(buffer);
+      buffer.acknowledge(60_000);
+      expect(pool.inUseBytes).toBe(0);
+    },
+  );
+
   it('The send buffer loses no byte when it cuts byte by byte', () => {
     const buffer = new SendBuffer(new SlabPool());
     buffer.append(patternAt(0, 500));
@@ -276,7 +294,7 @@ describe('SendBuffer.rewind', () => {
     given.slab.retain();
     buffer.rewind(100);
     for (let block = buffer.next(300); block !== undefined; block = buffer.next(300)) {
-      block.slab.bytes.fill(0xee, 0, block.start + frameHeaderBytes);
+      block.slab.bytes.fill(0xee, block.start, block.start + frameHeaderBytes);
     }
     expect(patternAt(0, 600).equals(payload(given))).toBe(true);
     buffer.clear();
