@@ -39,6 +39,8 @@ class Chunk implements Block {
 export class SendBuffer {
   readonly #pool: SlabPool;
   #chunks: Chunk[] = [];
+  /** Index in `#chunks` of the first chunk that was not acknowledged. Those before it are released. */
+  #firstKept = 0;
   /** Index in `#chunks` of the first chunk that was not sent. */
   #nextUnsent = 0;
   /** The last slab of `#chunks`, while another chunk may be put behind its last one. */
@@ -114,15 +116,16 @@ export class SendBuffer {
   /** The other end has everything before `offset`. */
   acknowledge(offset: number): void {
     this.#received = Math.max(this.#received, Math.min(offset, this.#sent));
-    let done = 0;
-    while (done < this.#nextUnsent && this.#chunks[done]!.endOffset <= this.#received) {
-      this.#chunks[done]!.slab.release();
-      done++;
+    const keptBefore = this.#firstKept;
+    for (; this.#firstKept < this.#nextUnsent; this.#firstKept++) {
+      const { slab, endOffset } = this.#chunks[this.#firstKept]!;
+      if (endOffset > this.#received) break;
+      slab.release();
     }
-    if (done === 0) return;
-    this.#chunks = done === this.#chunks.length ? [] : this.#chunks.slice(done);
-    this.#nextUnsent -= done;
-    if (this.#chunks.length === 0) this.#dropSlabs();
+    // Not each time, because a peer may acknowledge many small frames one by one.
+    if (this.#firstKept > keptBefore && 2 * this.#firstKept >= this.#chunks.length) {
+      this.#forgetReleased();
+    }
   }
 
   /**
@@ -137,6 +140,7 @@ export class SendBuffer {
     }
     const againBytes = this.#sent - offset;
     this.acknowledge(offset);
+    this.#forgetReleased();
     const sent = this.#chunks.splice(0, this.#nextUnsent);
     if (this.#chunks.length === 0) this.#dropSlabs();
     this.#chunks.unshift(...this.#copy(sent, offset));
@@ -161,7 +165,16 @@ export class SendBuffer {
     this.#received = this.#sent = this.#written;
   }
 
+  #forgetReleased(): void {
+    const count = this.#firstKept;
+    this.#chunks = count === this.#chunks.length ? [] : this.#chunks.slice(count);
+    this.#nextUnsent -= count;
+    this.#firstKept = 0;
+    if (this.#chunks.length === 0) this.#dropSlabs();
+  }
+
   #dropChunks(): void {
+    this.#forgetReleased();
     for (const chunk of this.#chunks) chunk.slab.release();
     this.#chunks = [];
     this.#nextUnsent = 0;

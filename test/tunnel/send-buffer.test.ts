@@ -175,6 +175,36 @@ describe('SendBuffer', () => {
     expect(pool.inUseBytes).toBe(0);
   });
 
+  // In quadratic time, this takes half a minute.
+  it(
+    'The send buffer takes no quadratic time if a peer acknowledges many frames one by one',
+    { timeout: 10_000 },
+    () => {
+      const pool = new SlabPool();
+      const buffer = new SendBuffer(pool);
+      for (let at = 0; at < 100_000; at++) {
+        buffer.append(Uint8Array.of(1));
+        buffer.next(1);
+      }
+      for (let offset = 1; offset <= 100_000; offset++) buffer.acknowledge(offset);
+      expect(pool.inUseBytes).toBe(0);
+    },
+  );
+
+  it('The send buffer that goes back after acknowledgements of single frames sends the others again', () => {
+    const pool = new SlabPool();
+    const buffer = new SendBuffer(pool);
+    for (let at = 0; at < 10; at++) {
+      buffer.append(patternAt(at, 1));
+      buffer.next(1);
+    }
+    for (let offset = 1; offset <= 3; offset++) buffer.acknowledge(offset);
+    expect(buffer.rewind(4)).toBe(6);
+    expect(drain(buffer).bytes.equals(patternAt(4, 6))).toBe(true);
+    buffer.acknowledge(10);
+    expect(pool.inUseBytes).toBe(0);
+  });
+
   it('The send buffer never frees unsent bytes, whatever the other end acknowledges', () => {
     const buffer = new SendBuffer(new SlabPool());
     buffer.append(patternAt(0, 1000));
