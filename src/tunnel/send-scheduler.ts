@@ -76,10 +76,11 @@ export class SendScheduler {
     return this.#pending.length;
   }
 
-  /** Ended streams whose RESET was not sent. */
+  /** Ended streams that the other end can know, and whose RESET was not sent. */
   get unsentEndings(): readonly Stream[] {
     return this.#pending.filter(
-      ({ pendingControl }) => (pendingControl & PendingControl.reset) !== 0,
+      ({ pendingControl, isAnnounced }) =>
+        isAnnounced && (pendingControl & PendingControl.reset) !== 0,
     );
   }
 

@@ -594,6 +594,21 @@ describe('SYNC on a new link', () => {
     expect(told.streams.map(({ stream }) => stream)).toEqual([1]);
   });
 
+  it('SYNC names no dial that was given up before it was sent, so that any number of them harms no other stream', async () => {
+    const sessions = resuming();
+    const [dialed, accepted] = await sessions.opened();
+    sessions.dialer.link.cut();
+    for (let count = 0; count < 10_300; count++) sessions.open().reset('cancelled');
+    sessions.relink();
+    await sessions.clock.runUntilIdle();
+    expect(sessions.agent.broken).toEqual([]);
+    const sent = sessions.dialer.link.sent.filter(({ name }) => name === 'SYNC');
+    expect(sent.map(({ control }) => decodeSync(control!).failures)).toEqual([[]]);
+    dialed.write(5);
+    await sessions.clock.runUntilIdle();
+    expect(accepted.receivedBytes).toBe(5);
+  });
+
   it('SYNC counts the bytes that arrived and the FIN, and reports the present limit', async () => {
     const sessions = resuming();
     const [dialed] = await sessions.opened();
