@@ -23,11 +23,17 @@ export interface ExchangeContext {
   /** An idle connection to the server; undefined: there is none. */
   readonly takeIdle: () => RequestCarrier | undefined;
   /** @throws TunnelError the reason why there is no connection; `cancelled` after an abort */
-  readonly connect: (signal: AbortSignal, isUpgrade: boolean) => Promise<RequestCarrier>;
+  readonly connect: (signal: AbortSignal, isUpgrade: boolean) => Promise<Connected>;
   /** Names the server in errors. */
   readonly host: string;
   /** Called once. `code` is the error's, or undefined for an exchange that ended in order. */
   readonly onDone: (status: number | undefined, error: TunnelError | undefined) => void;
+}
+
+interface Connected {
+  readonly connection: RequestCarrier;
+  /** It was idle before, so that the server may have just closed it. */
+  readonly isReused: boolean;
 }
 
 /** How often a request is sent again that servers refuse before they process it. */
@@ -162,10 +168,11 @@ export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
     const dialing = new AbortController();
     this.#dialing = dialing;
     try {
-      const connection = await this.#context.connect(dialing.signal, this.#request.isUpgrade);
+      const { connect } = this.#context;
+      const { connection, isReused } = await connect(dialing.signal, this.#request.isUpgrade);
       this.#dialing = undefined;
       if (this.#isOver) connection.destroy();
-      else this.#send(connection, false);
+      else this.#send(connection, isReused);
     } catch (thrown) {
       this.#cut(TunnelError.from(thrown));
     }

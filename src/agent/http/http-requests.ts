@@ -145,8 +145,9 @@ export class HttpRequests {
       takeIdle: () => pool.take(key),
       connect: async (signal: AbortSignal, isUpgrade: boolean) => {
         const socket = await servers.connect(endpoint, signal);
-        if (isUpgrade) return new HttpConnection(socket);
-        return new HttpConnection(socket, (connection) => pool.put(key, connection));
+        const onIdle = (idle: HttpConnection): void => pool.put(key, idle);
+        const connection = new HttpConnection(socket, isUpgrade ? undefined : onIdle);
+        return { connection, isReused: false };
       },
     };
   }
@@ -168,9 +169,11 @@ export class HttpRequests {
         return connection && on(connection);
       },
       connect: async (signal, isUpgrade) => {
-        const connection = await http2.acquire(endpoint, signal);
-        if (connection !== undefined) return on(connection);
-        return http1.takeIdle() ?? http1.connect(signal, isUpgrade);
+        const shared = await http2.acquire(endpoint, signal);
+        if (shared !== undefined) return { connection: on(shared), isReused: false };
+        const idle = http1.takeIdle();
+        if (idle !== undefined) return { connection: idle, isReused: true };
+        return http1.connect(signal, isUpgrade);
       },
     };
   }

@@ -519,6 +519,21 @@ describe('A server without HTTP/2', () => {
     expect(raw.connections).toHaveLength(1);
   });
 
+  it('A watch is sent again if it takes an idle connection of HTTP/1.1 that the server has just closed', async () => {
+    server.protocols = ['http/1.1'];
+    server.onHttp1 = (socket) => {
+      socket.once('data', () => {
+        socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+        socket.once('data', () => socket.destroy());
+      });
+    };
+    expect(await world.openKube({ path: '/version' }).closed).toBeUndefined();
+    server.onHttp1 = answer;
+    const watches = [watch(), watch()];
+    const errors = await Promise.all(watches.map(({ closed }) => closed));
+    expect(errors).toEqual([undefined, undefined]);
+  });
+
   it('A server that allows no stream gets HTTP/1.1', async () => {
     server.settings = [[settingIds.maxConcurrentStreams, 0]];
     server.onHttp1 = answer;
