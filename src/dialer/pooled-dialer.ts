@@ -58,11 +58,14 @@ export class PooledDialer implements Dialer, AsyncDisposable {
 
   constructor(options: PooledDialerOptions) {
     this.#options = options;
+    const { maxStreamNumber } = options.limits ?? defaultLimits;
     this.#unreachable = new UnreachableTargets(options.clock);
     this.#opener = {
       agents: (cluster) => this.#agentsOf(cluster),
-      open: ({ cluster: { session } }, request, handler) => {
-        const stream = session.open(request, () => handler);
+      open: ({ cluster }, request, handler) => {
+        const stream = cluster.session.open(request, () => handler);
+        // A number is used once in a session.
+        if (stream.number >= maxStreamNumber) cluster.retire();
         if (this.#isDraining) stream.reset(drainingError());
         return stream;
       },

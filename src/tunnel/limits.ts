@@ -10,6 +10,8 @@ export interface TunnelLimits {
   readonly maxDataFrameBytes: number;
   /** Streams that a dialer may have open in one session. */
   readonly maxStreams: number;
+  /** The highest number of a stream. A session that has used it takes no further streams. */
+  readonly maxStreamNumber: number;
   /** Receive window that a stream starts with, in bytes. */
   readonly initialWindowBytes: number;
   /** Receive window that a stream may grow to, in bytes. */
@@ -37,6 +39,7 @@ export const defaultLimits: TunnelLimits = {
   maxControlBytes: 64 * 1024,
   maxDataFrameBytes: 1024 * 1024,
   maxStreams: 10_000,
+  maxStreamNumber: 0xffff_ffff,
   initialWindowBytes: 256 * 1024,
   maxWindowBytes: 16 * 1024 * 1024,
   minWindowBytes: 16 * 1024,

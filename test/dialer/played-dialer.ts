@@ -1,6 +1,6 @@
 import { Metrics } from '../../src/base/metrics/metrics.ts';
 import type { OpenOptions } from '../../src/dialer/dialer.ts';
-import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
+import { PooledDialer, type PooledDialerOptions } from '../../src/dialer/pooled-dialer.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair, type MemoryLink } from '../../src/tunnel/memory-link.ts';
@@ -27,7 +27,7 @@ export const agentHas = (received: number): Uint8Array =>
   });
 
 /** A dialer whose broker and agent are played by hand. */
-export function playedDialer() {
+export function playedDialer(options: Pick<PooledDialerOptions, 'limits'> = {}) {
   const clock = new VirtualClock(20);
   const log = new RecordingLogger();
   const metrics = new Metrics();
@@ -42,6 +42,7 @@ export function playedDialer() {
     log,
     software: 'test',
     metrics: metrics.group('culvert_session'),
+    ...options,
   });
   const ends: (string | undefined)[] = [];
   const errors: (TunnelError | undefined)[] = [];

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { TunnelError } from '../../src/tunnel/errors.ts';
+import { defaultLimits } from '../../src/tunnel/limits.ts';
 import { decodeFailure, encodeMessage } from '../../src/tunnel/message.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { decodeOpen } from '../../src/tunnel/open-message.ts';
@@ -80,6 +81,25 @@ describe('A dial that has succeeded', () => {
     expect(target.deref()).toBeUndefined();
     expect(stream.number).toBe(number);
   });
+});
+
+it('A dial goes to another session once a session has used the last number of a stream', async () => {
+  const limits = { ...defaultLimits, maxStreamNumber: 2 };
+  const { dialer, open, linked, links, say, openedCount, clock } = playedDialer({ limits });
+  const [first, second] = [open(), open()];
+  await linked(1);
+  await say(FrameType.welcome, welcome, 0);
+  for (const { number } of [first, second]) {
+    await say(FrameType.opened, opened, sessionNumber, number);
+  }
+  const third = open();
+  await clock.advance(50);
+  expect(links).toHaveLength(2);
+  await say(FrameType.welcome, welcome, 0);
+  expect((await links[1]!.next(FrameType.open)).stream).toBe(1);
+  await say(FrameType.opened, opened, sessionNumber, 1);
+  expect([first.number, second.number, third.number]).toEqual([1, 2, 1]);
+  expect([openedCount(), dialer.streamCount, dialer.sessionCount]).toEqual([3, 3, 2]);
 });
 
 describe('A dial that has failed', () => {
