@@ -49,8 +49,8 @@ export class ClientShares {
         const shared = share === undefined ? options : { ...options, share };
         if (!isLimited) return dialer.open(shared, handler);
         const limits = [];
-        if (this.#ofClients.isLimited) limits.push(this.#ofClients.of(name ?? ''));
-        if (this.#ofClusters.isLimited) limits.push(this.#ofClusters.of(options.cluster));
+        if (this.#ofClients.isLimited) limits.push(this.#ofClients.use(name ?? ''));
+        if (this.#ofClusters.isLimited) limits.push(this.#ofClusters.use(options.cluster));
         return new LimitedStream({ dialer, clock: this.#clock, limits }, shared, handler);
       },
     };

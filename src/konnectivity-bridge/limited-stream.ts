@@ -14,7 +14,7 @@ const defaultTimeoutMs = 10_000;
 export interface LimitedStreamParts {
   readonly dialer: Pick<Dialer, 'open'>;
   readonly clock: Clock;
-  /** All of them must allow a dial or a byte. */
+  /** All of them must allow a dial or a byte. They are released at the end of the stream. */
   readonly limits: readonly UsageLimit[];
 }
 
@@ -135,7 +135,9 @@ export class LimitedStream extends DeferredStream {
   }
 
   #end(): void {
+    if (this.#hasEnded) return;
     this.#hasEnded = true;
+    for (const limit of this.#parts.limits) limit.release();
     this.#dialTimer?.cancel();
     this.#readTimer?.cancel();
     this.#endWriting();

@@ -19,8 +19,12 @@ const dialBurstSeconds = 1;
 export class UsageLimit {
   readonly #bytes: TokenBucket | undefined;
   readonly #dials: TokenBucket | undefined;
+  readonly #onUnused: () => void;
+  #users = 0;
 
-  constructor({ bytesPerSecond, dialsPerSecond }: UsageRates, clock: Clock) {
+  /** @param onUnused called when its last user has released it */
+  constructor({ bytesPerSecond, dialsPerSecond }: UsageRates, clock: Clock, onUnused: () => void) {
+    this.#onUnused = onUnused;
     if (bytesPerSecond !== undefined) {
       const burstBytes = Math.max(minBurstBytes, bytesPerSecond * burstSeconds);
       this.#bytes = new TokenBucket(bytesPerSecond, burstBytes, clock);
@@ -28,6 +32,15 @@ export class UsageLimit {
     if (dialsPerSecond !== undefined) {
       this.#dials = new TokenBucket(dialsPerSecond, dialsPerSecond * dialBurstSeconds, clock);
     }
+  }
+
+  /** A stream is limited by it until `release`. */
+  use(): void {
+    this.#users++;
+  }
+
+  release(): void {
+    if (--this.#users === 0) this.#onUnused();
   }
 
   /** Counts bytes. Returns for how long no more may be moved, in milliseconds. */
@@ -46,15 +59,20 @@ export class UsageLimit {
   }
 }
 
-/** So many clients or clusters are remembered. A forgotten one may use its burst again. */
-const maxLimits = 10_000;
+/**
+ * So many clients or clusters without a stream are remembered. A forgotten one may use its burst
+ * again.
+ */
+const maxUnused = 10_000;
 
 /** The limits of clients or clusters by their name. */
 export class UsageLimits {
   readonly #rates: UsageRates;
   readonly #clock: Clock;
+  /** Not forgotten, because clients may make up any number of clusters. */
+  readonly #used = new Map<string, UsageLimit>();
   /** Least recently used first. */
-  readonly #byName = new Map<string, UsageLimit>();
+  readonly #unused = new Map<string, UsageLimit>();
 
   constructor(rates: UsageRates, clock: Clock) {
     this.#rates = rates;
@@ -66,14 +84,23 @@ export class UsageLimits {
     return this.#rates.bytesPerSecond !== undefined || this.#rates.dialsPerSecond !== undefined;
   }
 
-  of(name: string): UsageLimit {
-    const limit = this.#byName.get(name) ?? new UsageLimit(this.#rates, this.#clock);
-    this.#byName.delete(name);
-    this.#byName.set(name, limit);
-    if (this.#byName.size > maxLimits) {
-      const [oldest] = this.#byName.keys();
-      this.#byName.delete(oldest!);
-    }
+  /** The limit for a stream, which releases it at its end. */
+  use(name: string): UsageLimit {
+    const limit = this.#used.get(name) ?? this.#unused.get(name) ?? this.#make(name);
+    this.#unused.delete(name);
+    this.#used.set(name, limit);
+    limit.use();
     return limit;
+  }
+
+  #make(name: string): UsageLimit {
+    const made: UsageLimit = new UsageLimit(this.#rates, this.#clock, () => {
+      this.#used.delete(name);
+      this.#unused.set(name, made);
+      if (this.#unused.size <= maxUnused) return;
+      const [oldest] = this.#unused.keys();
+      this.#unused.delete(oldest!);
+    });
+    return made;
   }
 }

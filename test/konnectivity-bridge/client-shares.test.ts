@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { CertificateSubject } from '../../src/konnectivity/certificate-subject.ts';
 import { ClientShares, type ShareOptions } from '../../src/konnectivity-bridge/client-shares.ts';
 import type { Dialer, OpenOptions } from '../../src/dialer/dialer.ts';
-import type { TunnelError } from '../../src/tunnel/errors.ts';
+import { TunnelError } from '../../src/tunnel/errors.ts';
 import type { StreamHandler, TunnelStream } from '../../src/tunnel/stream-handler.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { ScriptedDialer, type ScriptedStream } from './scripted-dialer.ts';
@@ -133,6 +133,21 @@ describe('The bytes of a client', () => {
     await bridge.clock.advance(10_000);
     expect((one.writtenBytes + two.writtenBytes) / 10_000_000).toBeCloseTo(1, 0);
     expect(elsewhere.stream.write(chunk)).toBe(true);
+  });
+
+  it('Dials to made-up clusters give no further share of a cluster with an open connection', async () => {
+    const bridge = new Bridge({ cluster: { bytesPerSecond: 1_000_000 } });
+    const [one] = await bridge.opens('bulk');
+    for (let count = 0; count < 10_001; count++) {
+      const { stream } = bridge.dial('bulk', `made-up-${count}`);
+      stream.reset(new TunnelError('cancelled', 'the client left'));
+      await bridge.dialer.next();
+    }
+    const [two] = await bridge.opens('bulk');
+    one.startWriting();
+    two.startWriting();
+    await bridge.clock.advance(10_000);
+    expect((one.writtenBytes + two.writtenBytes) / 10_000_000).toBeCloseTo(1, 0);
   });
 
   it('A writer that waits for the stream and for its limit continues after both', async () => {
