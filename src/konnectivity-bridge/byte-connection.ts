@@ -1,4 +1,5 @@
 import type { Timer } from '../base/clock.ts';
+import { GrowingBytes } from '../base/growing-bytes.ts';
 import type { Dialer } from '../dialer/dialer.ts';
 import type { ClientConnection } from '../konnectivity/client-connection.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
@@ -50,8 +51,7 @@ export class ByteConnection implements ConnectionHandler {
   readonly #connection: ProxiedConnection;
   #state: State = 'dialing';
   /** What the client sent before its dial was answered. */
-  readonly #early: Uint8Array[] = [];
-  #earlyBytes = 0;
+  readonly #early = new GrowingBytes();
   /** The client sends no more. */
   #isClientFinished = false;
   /** The target sends no more. */
@@ -87,9 +87,8 @@ export class ByteConnection implements ConnectionHandler {
       if (this.#writer!.isHolding) this.#endHold();
       if (!mayContinue) this.#client.pause();
     } else if (this.#state === 'dialing') {
-      this.#early.push(Uint8Array.from(bytes));
-      this.#earlyBytes += bytes.length;
-      if (this.#earlyBytes >= maxEarlyBytes) this.#client.pause();
+      this.#early.append(bytes);
+      if (this.#early.length >= maxEarlyBytes) this.#client.pause();
     }
   }
 
@@ -103,7 +102,7 @@ export class ByteConnection implements ConnectionHandler {
     this.#isClientFinished = true;
     if (this.#state === 'open') {
       this.#connection.finishWriting();
-    } else if (this.#state === 'dialing' && this.#earlyBytes === 0) {
+    } else if (this.#state === 'dialing' && this.#early.length === 0) {
       // A program that gives up its dial closes, and TCP cannot tell that from half-close. A client
       // that has written something already gets it delivered.
       this.#client.abort();
@@ -125,8 +124,9 @@ export class ByteConnection implements ConnectionHandler {
     const { pool, limits, clock, writeTimes } = this.#context;
     const { connected, holdsTarget } = this.#answers;
     this.#state = 'open';
+    const early = this.#early.take();
     // A client that sent bytes early does not wait for the answer before it reads on.
-    const isHolding = holdsTarget && this.#earlyBytes === 0;
+    const isHolding = holdsTarget && early.length === 0;
     this.#writer = new ClientWriter({
       sink: new ByteSink(this.#client),
       tunnel,
@@ -137,10 +137,8 @@ export class ByteConnection implements ConnectionHandler {
     });
     this.#client.send(connected);
     if (isHolding) this.#holdTimer = clock.setTimer(limits.holdMs, () => this.#endHold());
-    let mayContinue = true;
-    for (const bytes of this.#early) mayContinue = this.#connection.write(bytes);
-    const wasPaused = this.#earlyBytes >= maxEarlyBytes;
-    this.#early.length = 0;
+    const mayContinue = early.length === 0 || this.#connection.write(early);
+    const wasPaused = early.length >= maxEarlyBytes;
     if (this.#isClientFinished) this.#connection.finishWriting();
     else if (!mayContinue) this.#client.pause();
     else if (wasPaused) this.#client.resume();
@@ -148,7 +146,7 @@ export class ByteConnection implements ConnectionHandler {
 
   onRefused(error: TunnelError): void {
     this.#state = 'refused';
-    this.#early.length = 0;
+    this.#early.take();
     this.#refused = new RefusedClient(this.#context, this.#client, this.#answers.refused(error));
   }
 

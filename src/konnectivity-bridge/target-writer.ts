@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../base/clock.ts';
+import { GrowingBytes } from '../base/growing-bytes.ts';
 import type { WindowBudget } from '../tunnel/window-budget.ts';
 import type { TunnelStream } from '../tunnel/stream-handler.ts';
 
@@ -6,6 +7,8 @@ import type { TunnelStream } from '../tunnel/stream-handler.ts';
 const patienceMs = 100;
 /** How many bytes of a client are kept for a target that takes nothing. */
 const maxBacklogBytes = 1024 * 1024;
+/** Pieces of a backlog are gathered up to this size, because a client may send a byte at a time. */
+const gatheredBytes = 64 * 1024;
 /** The most bytes in the backlogs of all connections of a bridge. */
 export const maxBacklogBytesOfAll = 64 * 1024 * 1024;
 /** One connection gets at most this share of what is free. */
@@ -24,7 +27,7 @@ export class TargetWriter {
   readonly #clock: Clock;
   readonly #budget: WindowBudget;
   readonly #resumeClient: () => void;
-  readonly #backlog: Uint8Array[] = [];
+  readonly #backlog: GrowingBytes[] = [];
   #backlogBytes = 0;
   #isBlocked = false;
   /** The client is read although the tunnel has no room. */
@@ -62,9 +65,7 @@ export class TargetWriter {
       if (!this.#isBlocked) this.#block();
       return false;
     }
-    this.#backlog.push(new Uint8Array(bytes));
-    this.#backlogBytes += bytes.length;
-    this.#budget.take(bytes.length);
+    this.#keep(bytes);
     if (this.#isBuffering && !this.#hasRoom) {
       this.#isBuffering = false;
       this.#startTimer();
@@ -77,7 +78,7 @@ export class TargetWriter {
     this.#isBlocked = false;
     this.#isBuffering = false;
     while (!this.#isBlocked && this.#backlog.length > 0) {
-      const bytes = this.#backlog.shift()!;
+      const bytes = this.#backlog.shift()!.take();
       this.#release(bytes.length);
       if (!this.#tunnel.write(bytes)) this.#block();
     }
@@ -102,6 +103,17 @@ export class TargetWriter {
   get #hasRoom(): boolean {
     const most = Math.min(maxBacklogBytes, this.#budget.freeBytes * shareOfFree);
     return this.#backlogBytes < most;
+  }
+
+  #keep(bytes: Uint8Array): void {
+    let last = this.#backlog.at(-1);
+    if (last === undefined || last.length + bytes.length > gatheredBytes) {
+      last = new GrowingBytes(Math.max(gatheredBytes, bytes.length));
+      this.#backlog.push(last);
+    }
+    last.append(bytes);
+    this.#backlogBytes += bytes.length;
+    this.#budget.take(bytes.length);
   }
 
   #release(bytes: number): void {

@@ -111,6 +111,15 @@ describe('a CONNECT request', () => {
   });
 });
 
+it('The early bytes of a client are kept in one piece, because it may send them one by one', async () => {
+  const { client, dialer } = scene();
+  client.write(request);
+  for (let count = 0; count < 1_000; count++) client.write('x');
+  const stream = await dialer.next();
+  stream.handler.onOpened!();
+  expect(stream.written.map(({ length }) => length)).toEqual([1_000]);
+});
+
 describe('the answer', () => {
   it('The answer 200 is sent alone, and bytes of the target are held until the client sends', async () => {
     const { client, dialer } = scene();

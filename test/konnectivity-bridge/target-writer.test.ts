@@ -16,6 +16,11 @@ async function blocked(budget = new WindowBudget(maxBacklogBytesOfAll)) {
   return { stream, clock, writer, readOnCount: () => readOnCount };
 }
 
+/** A piece that is not gathered with another one. */
+function large(letter: string): string {
+  return letter.repeat(40_000);
+}
+
 describe('TargetWriter', () => {
   it('The target writer stops the client while the tunnel has no room, passes on bytes that were read already, and lets it continue', async () => {
     const { stream, writer, readOnCount } = await blocked();
@@ -42,30 +47,40 @@ describe('TargetWriter', () => {
   it('The target writer keeps what comes meanwhile in order', async () => {
     const { stream, clock, writer } = await blocked();
     clock.advanceSync(100);
-    for (const text of ['a', 'b', 'c']) writer.write(Buffer.from(text));
+    for (const letter of ['a', 'b', 'c']) writer.write(Buffer.from(large(letter)));
     expect(stream.text).toBe('first ');
     writer.onWritable();
-    expect(stream.text).toBe('first a');
+    expect(stream.text).toBe(`first ${large('a')}`);
     stream.hasRoom = true;
     writer.onWritable();
     writer.write(Buffer.from('d'));
-    expect(stream.text).toBe('first abcd');
+    expect(stream.text).toBe(`first ${large('a')}${large('b')}${large('c')}d`);
+  });
+
+  it('The target writer gathers small pieces, because a client may send a byte at a time', async () => {
+    const { stream, clock, writer } = await blocked();
+    clock.advanceSync(100);
+    for (let count = 0; count < 100_000; count++) writer.write(Buffer.from('x'));
+    stream.written.length = 0;
+    stream.hasRoom = true;
+    writer.onWritable();
+    expect(stream.written.map(({ length }) => length)).toEqual([65_536, 100_000 - 65_536]);
   });
 
   it('The target writer stops a client again as soon as its target reads, until the backlog is gone', async () => {
     const { stream, clock, writer, readOnCount } = await blocked();
     clock.advanceSync(100);
     expect(readOnCount()).toBe(1);
-    expect(writer.write(Buffer.from('a'))).toBe(true);
-    expect(writer.write(Buffer.from('b'))).toBe(true);
+    expect(writer.write(Buffer.from(large('a')))).toBe(true);
+    expect(writer.write(Buffer.from(large('b')))).toBe(true);
     // Room for one piece only.
     writer.onWritable();
-    expect(stream.text).toBe('first a');
+    expect(stream.text).toBe(`first ${large('a')}`);
     expect(writer.write(Buffer.from('c'))).toBe(false);
     expect(readOnCount()).toBe(1);
     stream.hasRoom = true;
     writer.onWritable();
-    expect(stream.text).toBe('first abc');
+    expect(stream.text).toBe(`first ${large('a')}${large('b')}c`);
     expect(readOnCount()).toBe(2);
   });
 
