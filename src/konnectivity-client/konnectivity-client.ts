@@ -2,8 +2,9 @@ import type { Duplex } from 'node:stream';
 import { createSecureContext } from 'node:tls';
 import { type ChannelCredentials, connectivityState, credentials } from '@grpc/grpc-js';
 import { trustServersOf } from '../base/tls/tls-trust.ts';
+import { DialError } from './dial-error.ts';
 import { KonnectivityConnection } from './konnectivity-connection.ts';
-import { ProxyService, type ProxyServiceClient } from './proxy-service.ts';
+import { type ProxyCall, ProxyService, type ProxyServiceClient } from './proxy-service.ts';
 
 export interface KonnectivityClientOptions {
   /** `host:port`, or `unix:/path` of a Unix socket. */
@@ -70,11 +71,19 @@ export class KonnectivityClient implements AsyncDisposable {
     const timeout = AbortSignal.timeout(options.timeoutMs ?? 30_000);
     const signal =
       options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]);
-    const connection = new KonnectivityConnection(this.#service.Proxy(), this.#isUnreachable);
+    const connection = new KonnectivityConnection(this.#call(), this.#isUnreachable);
     this.#connections.add(connection);
     connection.once('close', () => this.#connections.delete(connection));
     await connection.dial(address, signal);
     return connection;
+  }
+
+  #call(): ProxyCall {
+    try {
+      return this.#service.Proxy();
+    } catch (cause) {
+      throw new DialError('tunnelclosed', 'tunnel closed: the client was closed', { cause });
+    }
   }
 
   readonly #isUnreachable = (): boolean =>

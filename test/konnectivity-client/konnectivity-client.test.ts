@@ -251,6 +251,15 @@ describe('dials', () => {
     await stream.until(() => stream.resetBy?.code === 'cancelled');
   });
 
+  it('Dials of a closed client fail with tunnelclosed', async () => {
+    const client = new KonnectivityClient({ address: '127.0.0.1:1' });
+    client.close();
+    await expect(client.dial('cluster1:443')).rejects.toMatchObject({
+      name: 'DialError',
+      reason: 'tunnelclosed',
+    });
+  });
+
   it('Dials fail with streamsetup without a server', async () => {
     const client = new KonnectivityClient({ address: 'unix:/does/not/exist.sock' });
     await expect(client.dial('cluster1:443')).rejects.toThrow(
