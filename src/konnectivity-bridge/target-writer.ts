@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../base/clock.ts';
-import { GrowingBytes } from '../base/growing-bytes.ts';
+import { ByteQueue } from '../base/byte-queue.ts';
 import type { WindowBudget } from '../tunnel/window-budget.ts';
 import type { TunnelStream } from '../tunnel/stream-handler.ts';
 
@@ -7,8 +7,6 @@ import type { TunnelStream } from '../tunnel/stream-handler.ts';
 const patienceMs = 100;
 /** How many bytes of a client are kept for a target that takes nothing. */
 const maxBacklogBytes = 1024 * 1024;
-/** Pieces of a backlog are gathered up to this size, because a client may send a byte at a time. */
-const gatheredBytes = 64 * 1024;
 /** The most bytes in the backlogs of all connections of a bridge. */
 export const maxBacklogBytesOfAll = 64 * 1024 * 1024;
 /** One connection gets at most this share of what is free. */
@@ -27,8 +25,7 @@ export class TargetWriter {
   readonly #clock: Clock;
   readonly #budget: WindowBudget;
   readonly #resumeClient: () => void;
-  readonly #backlog: GrowingBytes[] = [];
-  #backlogBytes = 0;
+  readonly #backlog = new ByteQueue();
   #isBlocked = false;
   /** The client is read although the tunnel has no room. */
   #isBuffering = false;
@@ -60,12 +57,13 @@ export class TargetWriter {
   write(bytes: Uint8Array): boolean {
     // Bytes that had been read before the client was paused are written too, because the tunnel
     // takes all it is given.
-    if (!this.#isBuffering && this.#backlog.length === 0) {
+    if (!this.#isBuffering && this.#backlog.bytes === 0) {
       if (this.#tunnel.write(bytes)) return true;
       if (!this.#isBlocked) this.#block();
       return false;
     }
-    this.#keep(bytes);
+    this.#backlog.append(bytes);
+    this.#budget.take(bytes.length);
     if (this.#isBuffering && !this.#hasRoom) {
       this.#isBuffering = false;
       this.#startTimer();
@@ -77,12 +75,13 @@ export class TargetWriter {
   onWritable(): void {
     this.#isBlocked = false;
     this.#isBuffering = false;
-    while (!this.#isBlocked && this.#backlog.length > 0) {
-      const bytes = this.#backlog.shift()!.take();
-      this.#release(bytes.length);
+    while (!this.#isBlocked) {
+      const bytes = this.#backlog.take();
+      if (bytes === undefined) break;
+      this.#budget.giveBack(bytes.length);
       if (!this.#tunnel.write(bytes)) this.#block();
     }
-    if (this.#isFinRequested && this.#backlog.length === 0) this.#tunnel.fin();
+    if (this.#isFinRequested && this.#backlog.bytes === 0) this.#tunnel.fin();
     else if (!this.#isBlocked) this.#resumeClient();
   }
 
@@ -90,35 +89,19 @@ export class TargetWriter {
   fin(): void {
     this.#timer?.cancel();
     this.#isFinRequested = true;
-    if (this.#backlog.length === 0) this.#tunnel.fin();
+    if (this.#backlog.bytes === 0) this.#tunnel.fin();
   }
 
   /** Drops the backlog, because the target or the client is gone. */
   discard(): void {
     this.#timer?.cancel();
-    this.#backlog.length = 0;
-    this.#release(this.#backlogBytes);
+    this.#budget.giveBack(this.#backlog.bytes);
+    this.#backlog.clear();
   }
 
   get #hasRoom(): boolean {
     const most = Math.min(maxBacklogBytes, this.#budget.freeBytes * shareOfFree);
-    return this.#backlogBytes < most;
-  }
-
-  #keep(bytes: Uint8Array): void {
-    let last = this.#backlog.at(-1);
-    if (last === undefined || last.length + bytes.length > gatheredBytes) {
-      last = new GrowingBytes(Math.max(gatheredBytes, bytes.length));
-      this.#backlog.push(last);
-    }
-    last.append(bytes);
-    this.#backlogBytes += bytes.length;
-    this.#budget.take(bytes.length);
-  }
-
-  #release(bytes: number): void {
-    this.#backlogBytes -= bytes;
-    this.#budget.giveBack(bytes);
+    return this.#backlog.bytes < most;
   }
 
   #block(): void {
@@ -147,7 +130,7 @@ export class TargetWriter {
     if (this.#hasRoom) {
       this.#isBuffering = true;
       this.#resumeClient();
-    } else if (this.#backlogBytes < maxBacklogBytes) {
+    } else if (this.#backlog.bytes < maxBacklogBytes) {
       // Other connections have the room. It is asked for again.
       this.#startTimer();
     }

@@ -1,3 +1,4 @@
+import { ByteQueue } from '../base/byte-queue.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { StreamHandler, TunnelStream } from '../tunnel/stream-handler.ts';
 
@@ -36,7 +37,7 @@ export class WebStreams implements StreamHandler, WebStreamPair {
   #writing!: WritableStreamDefaultController;
   #stream: TunnelStream | undefined;
   /** Received, and not taken by a reader. */
-  readonly #pieces: Uint8Array[] = [];
+  readonly #received = new ByteQueue();
   /** A reader waits for a piece. */
   #isPieceWanted = false;
   #isFinReceived = false;
@@ -59,7 +60,7 @@ export class WebStreams implements StreamHandler, WebStreamPair {
         },
         cancel: () => {
           this.#isReadingOver = true;
-          this.#pieces.length = 0;
+          this.#received.clear();
           this.#stream?.stopReceiving();
         },
       },
@@ -95,7 +96,7 @@ export class WebStreams implements StreamHandler, WebStreamPair {
 
   onData(bytes: Uint8Array): void {
     if (this.#isReadingOver) return;
-    this.#pieces.push(bytes.slice());
+    this.#received.append(bytes);
     this.#deliver();
   }
 
@@ -116,20 +117,20 @@ export class WebStreams implements StreamHandler, WebStreamPair {
     if (error === undefined) return;
     this.#opened.reject(error);
     this.#isReadingOver = true;
-    this.#pieces.length = 0;
+    this.#received.clear();
     this.#reading.error(error);
     this.#failWriting(error);
   }
 
   #deliver(): void {
     if (this.#isReadingOver) return;
-    if (this.#isPieceWanted && this.#pieces.length > 0) {
+    const piece = this.#isPieceWanted ? this.#received.take() : undefined;
+    if (piece !== undefined) {
       this.#isPieceWanted = false;
-      const piece = this.#pieces.shift()!;
       this.#stream?.consumed(piece.length);
       this.#reading.enqueue(piece);
     }
-    if (!this.#isFinReceived || this.#pieces.length > 0 || this.#isReadingOver) return;
+    if (!this.#isFinReceived || this.#received.bytes > 0 || this.#isReadingOver) return;
     this.#isReadingOver = true;
     this.#reading.close();
   }

@@ -3,23 +3,28 @@ import { allowed, type Authorizer } from '../../src/access/authorizer.ts';
 import type { Grant } from '../../src/access/live-grants.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { serveRequest } from '../../src/gateway/edge/serve-request.ts';
+import type { HttpExchangeHandler } from '../../src/http-exchange/http-exchange.ts';
 import type { RequestGrants } from '../../src/gateway/request-record.ts';
 import { type TestGatewayOptions, testGateway } from '../gateway/test-gateway.ts';
 
 const client = { address: '203.0.113.1', scheme: 'https', host: 'broker', isTrustedProxy: false };
 
-/** Requests to a Worker's gateway whose agent never answers. */
-function startGateway(options: TestGatewayOptions) {
+/** Requests to a Worker's gateway. `answered` gets what an agent would call. */
+function startGateway(
+  options: TestGatewayOptions,
+  answered: (handler: HttpExchangeHandler) => void = () => {},
+) {
   const { gateway, limits, audited } = testGateway(options);
   /** Why each exchange has been reset; undefined: it is open. */
   const exchanges: (string | undefined)[] = [];
   const leaving = new AbortController();
-  const serve = async (path: string, headers: Readonly<Record<string, string>>) => {
+  const fetchAnswer = async (path: string, headers: Readonly<Record<string, string>>) => {
     const url = `https://broker/c1${path}`;
     const request = new Request(url, { headers, signal: leaving.signal });
     const context = {
       ...{ gateway, log: silentLogger, ownField: 'own', isKnownCluster: () => true },
-      open() {
+      open(_options: unknown, handler: HttpExchangeHandler) {
+        queueMicrotask(() => answered(handler));
         const at = exchanges.push(undefined) - 1;
         return {
           write: () => true,
@@ -32,10 +37,13 @@ function startGateway(options: TestGatewayOptions) {
         throw new Error('no server has answered');
       },
     };
-    const response = await serveRequest(context, request, { ...client, scheme: 'https' });
+    return await serveRequest(context, request, { ...client, scheme: 'https' });
+  };
+  const serve = async (path: string, headers: Readonly<Record<string, string>>) => {
+    const response = await fetchAnswer(path, headers);
     return { status: response.status, body: (await response.json()) as { message: string } };
   };
-  return { serve, leaving, exchanges, limits, audited };
+  return { fetchAnswer, serve, leaving, exchanges, limits, audited };
 }
 
 describe.each([
@@ -70,4 +78,15 @@ describe.each([
     expect(exchanges).toEqual([]);
     expect(limits.longRunning).toBe(0);
   });
+});
+
+it('A slow client of the Worker gets in one piece what its server sends a byte at a time', async () => {
+  const { fetchAnswer } = startGateway({}, (handler) => {
+    handler.onHead({ status: 200, headers: [] });
+    for (let sent = 0; sent < 1000; sent++) handler.onData(Buffer.from('a'));
+    handler.onEnd();
+  });
+  const { body } = await fetchAnswer('/api/v1/pods', {});
+  const pieces = await Array.fromAsync(body!);
+  expect(pieces.map(({ length }) => length)).toEqual([1000]);
 });

@@ -111,6 +111,16 @@ describe('A pair of web streams', () => {
   });
 });
 
+describe('Web streams whose reader is slow', () => {
+  it('The web streams gather what comes a byte at a time', async () => {
+    const streams = new WebStreams();
+    for (let sent = 0; sent < 1000; sent++) streams.onData(bytesOf('a'));
+    streams.onFin();
+    const pieces = await Array.fromAsync(streams.readable);
+    expect(pieces.map(({ length }) => length)).toEqual([1000]);
+  });
+});
+
 describe('A dial as web streams', () => {
   it('The dial as web streams rejects with the reason of the acceptor', async () => {
     await using tunnel = await startMemoryTunnel((_, stream) => {

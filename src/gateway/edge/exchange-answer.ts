@@ -1,3 +1,4 @@
+import { ByteQueue } from '../../base/byte-queue.ts';
 import { asError, describeError } from '../../base/error.ts';
 import type {
   HttpExchange,
@@ -46,7 +47,7 @@ export class ExchangeAnswer implements HttpExchangeHandler, RequestOwner {
   #room: PromiseWithResolvers<void> | undefined;
   #reading: ReadableStreamDefaultController<Uint8Array> | undefined;
   /** Received, and not taken by the runtime. */
-  readonly #pieces: Uint8Array[] = [];
+  readonly #received = new ByteQueue();
   #isPieceWanted = false;
   #isEndReceived = false;
   /** Bytes of the body that are still to come; undefined: the head does not tell. */
@@ -183,7 +184,7 @@ export class ExchangeAnswer implements HttpExchangeHandler, RequestOwner {
     if (this.#leftBytes !== undefined && (this.#leftBytes -= bytes.length) < 0) {
       return this.#cut('has more bytes than its Content-Length');
     }
-    this.#pieces.push(bytes.slice());
+    this.#received.append(bytes);
     this.#deliver();
   }
 
@@ -225,14 +226,14 @@ export class ExchangeAnswer implements HttpExchangeHandler, RequestOwner {
   /** Moves what has come to the runtime, if it wants more. */
   #deliver(): void {
     if (this.#state !== 'answering') return;
-    if (this.#isPieceWanted && this.#pieces.length > 0) {
+    const piece = this.#isPieceWanted ? this.#received.take() : undefined;
+    if (piece !== undefined) {
       this.#isPieceWanted = false;
-      const piece = this.#pieces.shift()!;
       this.#parts.record.sentBytes += piece.length;
       this.#exchange.consumed(piece.length);
       this.#reading?.enqueue(piece);
     }
-    if (!this.#isEndReceived || this.#pieces.length > 0) return;
+    if (!this.#isEndReceived || this.#received.bytes > 0) return;
     this.#state = 'over';
     this.#reading?.close();
     this.#parts.record.end(true);
@@ -254,7 +255,7 @@ export class ExchangeAnswer implements HttpExchangeHandler, RequestOwner {
       this.#answer.reject(left);
     }
     this.#state = 'over';
-    this.#pieces.length = 0;
+    this.#received.clear();
     this.#reading?.error(error);
     this.#parts.record.end(false);
   }

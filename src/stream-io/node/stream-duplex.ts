@@ -1,4 +1,5 @@
 import { Duplex } from 'node:stream';
+import { ByteQueue } from '../../base/byte-queue.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import type { StreamHandler, TunnelStream } from '../../tunnel/stream-handler.ts';
 
@@ -28,7 +29,7 @@ export class StreamDuplex extends Duplex implements StreamHandler {
   #isOpen = false;
   #isClosed = false;
   /** Received, and not yet in the queue of the Duplex. */
-  readonly #pieces: Uint8Array[] = [];
+  readonly #received = new ByteQueue();
   #isReadWanted = false;
   #isFinReceived = false;
   #isFinSent = false;
@@ -64,7 +65,7 @@ export class StreamDuplex extends Duplex implements StreamHandler {
 
   onData(bytes: Uint8Array): void {
     if (this.destroyed) return;
-    this.#pieces.push(bytes.slice());
+    this.#received.append(bytes);
     this.#deliver();
   }
 
@@ -113,7 +114,7 @@ export class StreamDuplex extends Duplex implements StreamHandler {
   }
 
   override _destroy(error: Error | null, callback: Callback): void {
-    this.#pieces.length = 0;
+    this.#received.clear();
     if (!this.#isClosed) this.#release(error);
     callback(error);
   }
@@ -134,11 +135,12 @@ export class StreamDuplex extends Duplex implements StreamHandler {
   }
 
   #deliver(): void {
-    while (this.#isReadWanted && this.#pieces.length > 0) {
-      const piece = this.#pieces.shift()!;
+    while (this.#isReadWanted) {
+      const piece = this.#received.take();
+      if (piece === undefined) break;
       this.#stream!.consumed(piece.length);
       this.#isReadWanted = this.push(piece);
     }
-    if (this.#isFinReceived && this.#pieces.length === 0 && !this.destroyed) this.push(null);
+    if (this.#isFinReceived && this.#received.bytes === 0 && !this.destroyed) this.push(null);
   }
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { connect } from '../../../src/dialer/node/connect.ts';
 import { StreamDuplex } from '../../../src/stream-io/node/stream-duplex.ts';
 import { TunnelError } from '../../../src/tunnel/errors.ts';
@@ -160,4 +160,18 @@ describe('A dial as a Duplex', () => {
     given.destroy();
     expect((await closed.promise)?.code).toBe('cancelled');
   });
+});
+
+it('A Duplex whose reader is slow gathers what comes a byte at a time', async () => {
+  const duplex = new StreamDuplex();
+  const consumed = () => {};
+  duplex.bind({ consumed } as unknown as Parameters<StreamDuplex['bind']>[0]);
+  for (let sent = 0; sent < 1000; sent++) duplex.onData(Buffer.from('a'));
+  duplex.onFin();
+  const push = vi.spyOn(duplex, 'push');
+  expect(await text(duplex)).toBe('a'.repeat(1000));
+  expect(push.mock.calls.map(([piece]) => (piece as Buffer | null)?.length)).toEqual([
+    1000,
+    undefined,
+  ]);
 });
