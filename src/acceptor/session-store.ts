@@ -12,6 +12,11 @@ import type { Session } from '../tunnel/session.ts';
  * protocol.
  */
 const maxSessions = 10_000;
+/**
+ * One dialer gets at most this share of the sessions that others leave free. A session that was left
+ * lives for `resumeGraceMs`, so a dialer that connects again and again could use up all.
+ */
+const shareOfFree = 0.5;
 
 /** The tunnel that carries a session at the moment. */
 export interface SessionCarrier {
@@ -57,6 +62,7 @@ export interface SessionStoreOptions {
 export class SessionStore {
   readonly #options: SessionStoreOptions;
   readonly #byId = new Map<string, AcceptedSession>();
+  readonly #countByDialer = new Map<string, number>();
   readonly #isDetached = new Condition(() => !this.#isCarried);
   resumedCount = 0;
 
@@ -167,10 +173,8 @@ export class SessionStore {
     if (found !== undefined) {
       throw new TunnelError('unknown_session', 'a new session has the name of an old one');
     }
-    if (this.#byId.size >= maxSessions) {
-      throw new TunnelError('overloaded', `the agent holds ${maxSessions} sessions, its limit`);
-    }
     const { dialer, session: id } = attach;
+    this.#checkShare(dialer);
     const log = this.#options.log.child({ dialer });
     const events = {
       onBroken: (error: TunnelError) => this.#onBroken(entry, error),
@@ -188,7 +192,22 @@ export class SessionStore {
       graceTimer: undefined,
     };
     this.#byId.set(id, entry);
+    this.#count(dialer, 1);
     return entry;
+  }
+
+  #checkShare(dialer: string): void {
+    const own = this.#countByDialer.get(dialer) ?? 0;
+    const free = maxSessions - (this.#byId.size - own);
+    if (own < free * shareOfFree) return;
+    const limit = `its share of the ${maxSessions} sessions that the agent holds at most`;
+    throw new TunnelError('overloaded', `${dialer} has ${own} sessions with the agent, ${limit}`);
+  }
+
+  #count(dialer: string, change: number): void {
+    const count = (this.#countByDialer.get(dialer) ?? 0) + change;
+    if (count === 0) this.#countByDialer.delete(dialer);
+    else this.#countByDialer.set(dialer, count);
   }
 
   #resumable(found: AcceptedSession | undefined, { dialer, gateway }: Attach): AcceptedSession {
@@ -212,7 +231,7 @@ export class SessionStore {
   #end(entry: AcceptedSession, error: TunnelError): void {
     entry.graceTimer?.cancel();
     entry.graceTimer = undefined;
-    this.#byId.delete(entry.id);
+    if (this.#byId.delete(entry.id)) this.#count(entry.dialer, -1);
     this.#isDetached.changed();
     entry.session.close(error);
   }

@@ -173,16 +173,37 @@ describe('SessionStore', () => {
     expect(store.size).toBe(waiting.includes(code) ? 1 : 0);
   });
 
+  const named = (at: number) => ({
+    dialer: `bridge-${at}`,
+    session: at.toString(16).padStart(32, '0'),
+    resume: false,
+  });
+
   it('The session store holds 10,000 sessions and refuses the next with overloaded, while its sessions may still resume', () => {
     const { store } = makeStore();
     const carrier = new Carrier();
-    const named = (at: number) => ({ ...mine, session: at.toString(16).padStart(32, '0') });
     for (let at = 1; at <= 10_000; at++) store.attach(carrier, at, named(at));
     expect(() => store.attach(carrier, 10_001, named(10_001))).toThrow(
       expect.objectContaining({ code: 'overloaded' }),
     );
     store.attach(carrier, 10_002, { ...named(1), resume: true });
     expect(store.size).toBe(10_000);
+  });
+
+  it('The session store gives a dialer half of the sessions that others leave free, until its sessions end', async () => {
+    const { clock, store } = makeStore();
+    const carrier = new Carrier();
+    for (let at = 1; at <= 1000; at++) store.attach(carrier, at, named(at));
+    const greedy = (at: number) => ({ ...named(at), dialer: 'greedy' });
+    for (let at = 1001; at <= 5500; at++)
+      store.detach(store.attach(carrier, at, greedy(at)), lost());
+    expect(() => store.attach(carrier, 5501, greedy(5501))).toThrow(
+      expect.objectContaining({ code: 'overloaded' }),
+    );
+    store.attach(carrier, 5501, named(5501));
+    await clock.advance(graceMs);
+    store.attach(carrier, 5502, greedy(5502));
+    expect(store.size).toBe(1002);
   });
 
   it('The session store ends a session that its peer breaks, and tells the link the reason', async () => {
