@@ -173,9 +173,14 @@ class DialedExchange implements HttpExchange, StreamHandler, RecordSink {
 
   #finish(): void {
     const trailers = this.#trailers;
-    if (trailers !== undefined && trailers.length > 0 && !this.#isRaw) {
-      writeRecord(this.#stream, RecordType.trailers, encodeTrailers(trailers));
+    try {
+      if (trailers !== undefined && trailers.length > 0 && !this.#isRaw) {
+        writeRecord(this.#stream, RecordType.trailers, encodeTrailers(trailers));
+      }
+      this.#stream.fin();
+    } catch (thrown) {
+      // A client chooses its trailers, so they must not end the process of the gateway.
+      this.reset(TunnelError.from(thrown));
     }
-    this.#stream.fin();
   }
 }

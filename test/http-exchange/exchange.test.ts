@@ -65,6 +65,20 @@ describe('An HTTP exchange', () => {
     expect(answered!.events).toEqual(['trailers', 'end']);
   });
 
+  it('A request with more trailers than an exchange carries ends the exchange, and throws nothing', async () => {
+    const trailers = Array.from({ length: 1_025 }, (): [string, string] => ['a', '']);
+    for (const isAccepted of [true, false]) {
+      const exchanges = new LinkedExchanges({}, isAccepted ? undefined : () => {});
+      const recorded = exchanges.open({ method: 'POST' }, { hasBody: true });
+      if (isAccepted) await exchanges.clock.runUntilIdle();
+      recorded.exchange.end(trailers);
+      await exchanges.clock.runUntilIdle();
+      exchanges.answered[0]!.stream.accept();
+      await exchanges.clock.runUntilIdle();
+      expect(recorded.error).toMatchObject({ code: 'protocol_error' });
+    }
+  });
+
   it('A response whose reader takes nothing stops at the window, and continues', async () => {
     const exchanges = new LinkedExchanges();
     const [recorded, { exchange, events }] = await exchanges.opened();
