@@ -4,6 +4,7 @@ import {
   AcceptedExchange,
   type AcceptedExchangeHandler,
 } from '../../http-exchange/accepted-exchange.ts';
+import { exchangeLimits } from '../../http-exchange/exchange-limits.ts';
 import type { HeaderList, HttpResponseHead } from '../../http-exchange/http-exchange.ts';
 import { fieldValues } from '../../http-exchange/upgrade.ts';
 import { SocketPump } from '../../stream-io/node/socket-pump.ts';
@@ -126,6 +127,9 @@ export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
   }
 
   onResponseTrailers(trailers: HeaderList): void {
+    if (trailers.length > exchangeLimits.maxFields) {
+      throw new ResponseError('it has too many trailers');
+    }
     this.#responseTrailers = endToEndFields(trailers);
   }
 

@@ -71,6 +71,10 @@ describe('A server that breaks HTTP', () => {
     ['many fields without end', `HTTP/1.1 200 OK\r\n${'A: b\r\n'.repeat(12_000)}`],
     ['endless informational heads', 'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(60)],
     [
+      'more trailers than an exchange carries',
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n${'A: b\r\n'.repeat(1_025)}\r\n`,
+    ],
+    [
       'an endless chunk line',
       `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;${'x'.repeat(600)}`,
     ],
