@@ -38,6 +38,14 @@ function review(
   let text = '';
   let bytesLeft = maxAnswerBytes;
   const decoder = new TextDecoder();
+  const giveUp = (error: TunnelError): void => {
+    exchange.reset(error);
+    reject(error);
+  };
+  const onAbort = (): void => {
+    const cause = signal.reason as unknown;
+    giveUp(new TunnelError('cancelled', 'the TokenReview was given up', { cause }));
+  };
   const exchange = open(
     {
       cluster,
@@ -56,18 +64,17 @@ function review(
       signal,
     },
     {
-      onHead: (head) => (status = head.status),
+      onHead(head) {
+        status = head.status;
+        // The exchange forgets its signal here, but a server may never end its answer.
+        signal.addEventListener('abort', onAbort, { once: true });
+      },
       onData(bytes) {
         exchange.consumed(bytes.length);
         bytesLeft -= bytes.length;
         if (bytesLeft < 0) {
-          const error = new TunnelError(
-            'protocol_error',
-            'the answer to the TokenReview is too long',
-          );
-          exchange.reset(error);
-          reject(error);
-          return;
+          const sentence = 'the answer to the TokenReview is too long';
+          return giveUp(new TunnelError('protocol_error', sentence));
         }
         text += decoder.decode(bytes, { stream: true });
       },
@@ -83,7 +90,10 @@ function review(
         }
       },
       onWritable() {},
-      onClose: (error) => reject(error ?? new Error('the TokenReview has no answer')),
+      onClose(error) {
+        signal.removeEventListener('abort', onAbort);
+        reject(error ?? new Error('the TokenReview has no answer'));
+      },
     },
   );
   exchange.write(body);
