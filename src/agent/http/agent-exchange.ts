@@ -148,7 +148,13 @@ export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
     pump.bind(this.#stream);
     const protocols = fieldValues(headers, 'upgrade').map((value) => ['Upgrade', value]);
     const kept = [...endToEndFields(headers), ['Connection', 'Upgrade'], ...protocols];
-    this.exchange.upgrade({ status, headers: kept as [string, string][] }, pump);
+    try {
+      this.exchange.upgrade({ status, headers: kept as [string, string][] }, pump);
+    } catch (thrown) {
+      // Nobody else knows the socket any more.
+      socket.destroy();
+      return this.#cut(TunnelError.from(thrown));
+    }
     if (bytes.length > 0) this.#stream.write(bytes);
     pump.onOpened();
     if (this.#isRequestEnded) pump.onFin();

@@ -195,6 +195,21 @@ describe('An upgraded connection', () => {
     expect(exchange.body).toBe('hello ping bye');
   });
 
+  it('A server that agrees with more fields than an exchange carries loses its connection', async () => {
+    const ended = Promise.withResolvers<void>();
+    onConnection = (socket) => {
+      socket.on('data', () => {
+        const head = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\n';
+        socket.write(`${head}${'A: b\r\n'.repeat(1_024)}\r\n`);
+      });
+      socket.on('end', () => socket.end());
+      socket.on('close', () => ended.resolve());
+    };
+    const exchange = open({ path: '/exec', headers: upgrade });
+    expect(await exchange.closed).toMatchObject({ code: 'protocol_error' });
+    await ended.promise;
+  });
+
   it('Megabytes in both directions arrive unchanged', async () => {
     echoUpgrade();
     const exchange = await opened();
