@@ -145,6 +145,9 @@ describe('A gateway that gets ambiguous requests', () => {
     const body = await pathsAfter(`${withBody}GET `);
     expect(body.text).toMatch(/^HTTP\/1\.1 400 /);
     expect(body.paths).toEqual([]);
+    const several = await pathsAfter(upgrade('websocket\r\nUpgrade: h2c'));
+    expect(several.text).toMatch(/^HTTP\/1\.1 400 /);
+    expect(several.paths).toEqual([]);
     const h2c = await pathsAfter(upgrade('h2c'));
     expect(h2c.text).toMatch(/^HTTP\/1\.1 200 /);
   });

@@ -21,7 +21,8 @@ export function readUpgrade({
   problem,
 }: Http1RequestHead): RequestedUpgrade {
   if (!isUpgrade) return { isUpgrade, headers, problem };
-  const protocol = fieldValues(headers, 'upgrade')[0]!.toLowerCase();
+  // Several fields are one list (RFC 9110, section 5.3), which no server gets.
+  const protocol = fieldValues(headers, 'upgrade').join(', ').toLowerCase();
   // A server may ignore an upgrade, and `curl --http2` offers h2c.
   if (protocol === 'h2c') {
     const others = headers.filter(([name]) => !isNamed(name, 'upgrade'));
