@@ -1,6 +1,6 @@
 import { isConnectionField } from '../http-exchange/connection-fields.ts';
 import type { HeaderField, HeaderList } from '../http-exchange/http-exchange.ts';
-import { isNamed } from '../http-exchange/upgrade.ts';
+import { isNamed, isUpgradeRequest } from '../http-exchange/upgrade.ts';
 import { GatewayError } from './gateway-error.ts';
 
 /**
@@ -86,7 +86,7 @@ export function readRequestHeaders(headers: HeaderList, client: ForwardedClient)
   const seenHost = (isTrustedProxy ? forwardedHost : undefined) ?? client.host ?? host;
   if (seenHost !== undefined) forwarded.push(['X-Forwarded-Host', seenHost]);
   if (acceptsTrailers) forwarded.push(['TE', 'trailers']);
-  if (!named.has('upgrade')) upgrade = undefined;
+  if (upgrade !== undefined && !isUpgradeRequest({ headers })) upgrade = undefined;
   if (upgrade !== undefined) forwarded.push(['Connection', 'Upgrade'], ['Upgrade', upgrade]);
   return { forwarded, authorization, host, upgrade };
 }

@@ -110,6 +110,13 @@ describe('The fields of a request', () => {
     expect(read.upgrade).toBe('WebSocket');
     expect(read.forwarded).toEqual([...own, ['Connection', 'Upgrade'], upgrade]);
     expect(readRequestHeaders([upgrade], client).upgrade).toBeUndefined();
+    for (const none of ['', ' , ']) {
+      const headers: HeaderList = [
+        ['Connection', 'Upgrade'],
+        ['Upgrade', none],
+      ];
+      expect(readRequestHeaders(headers, client).upgrade).toBeUndefined();
+    }
   });
 });
 
