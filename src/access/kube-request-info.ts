@@ -2,14 +2,15 @@ import { isTrueValue, queryValues } from '../base/net/query-values.ts';
 import { AccessError } from './access-error.ts';
 import type { KubeAction, KubePathAction } from './action.ts';
 
-const verbOfMethod: Readonly<Record<string, string>> = {
-  POST: 'create',
-  GET: 'get',
-  HEAD: 'get',
-  PUT: 'update',
-  PATCH: 'patch',
-  DELETE: 'delete',
-};
+/** A client may send the name of a property that every object has as its method. */
+const verbOfMethod: ReadonlyMap<string, string> = new Map([
+  ['POST', 'create'],
+  ['GET', 'get'],
+  ['HEAD', 'get'],
+  ['PUT', 'update'],
+  ['PATCH', 'patch'],
+  ['DELETE', 'delete'],
+]);
 
 /** Verbs of old paths, such as /api/v1/watch/pods. */
 const pathVerbs: ReadonlySet<string> = new Set(['proxy', 'watch']);
@@ -55,7 +56,7 @@ export function kubeRequestInfo(method: string, target: string): KubeAction | Ku
 
 function verbAndSegments(method: string, rest: readonly string[], path: string) {
   const [first, ...others] = rest;
-  if (!pathVerbs.has(first!)) return { verb: verbOfMethod[method] ?? '', segments: rest };
+  if (!pathVerbs.has(first!)) return { verb: verbOfMethod.get(method) ?? '', segments: rest };
   if (others.length === 0) throw malformed(path, 'names no resource');
   return { verb: first!, segments: others };
 }

@@ -24,6 +24,7 @@ describe('The action of a request to the kube-apiserver', () => {
     ['GET', '/api/v1/pods', 'list /v1 pods - -'],
     ['HEAD', '/api/v1/pods', 'list /v1 pods - -'],
     ['POST', '/api/v1/pods', 'create /v1 pods - -'],
+    ['constructor', '/api/v1/pods', '- /v1 pods - -'],
     ['PUT', '/api/v1/namespaces/other/pods/foo', 'update /v1 pods other foo'],
     ['PATCH', '/api/v1/namespaces/other/pods/foo', 'patch /v1 pods other foo'],
     ['DELETE', '/api/v1/namespaces/other/pods/foo', 'delete /v1 pods other foo'],
