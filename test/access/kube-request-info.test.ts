@@ -24,6 +24,12 @@ describe('The action of a request to the kube-apiserver', () => {
     ['GET', '/api/v1/pods', 'list /v1 pods - -'],
     ['HEAD', '/api/v1/pods', 'list /v1 pods - -'],
     ['POST', '/api/v1/pods', 'create /v1 pods - -'],
+    ['GET', '/api/v1/pods?watch=%ff', 'watch /v1 pods - -'],
+    [
+      'GET',
+      '/api/v1/pods?fieldSelector=metadata.name!%3D%ff&fieldSelector=metadata.name%3Dfoo',
+      'list /v1 pods - -',
+    ],
     ['constructor', '/api/v1/pods', '- /v1 pods - -'],
     ['PUT', '/api/v1/namespaces/other/pods/foo', 'update /v1 pods other foo'],
     ['PATCH', '/api/v1/namespaces/other/pods/foo', 'patch /v1 pods other foo'],

@@ -31,9 +31,19 @@ export function isTrueValue(values: readonly string[] | undefined): boolean {
 }
 
 function unescape(text: string): string | undefined {
+  const plain = text.replaceAll('+', ' ');
   try {
-    return decodeURIComponent(text.replaceAll('+', ' '));
+    return decodeURIComponent(plain);
   } catch {
-    return undefined;
+    // A value whose bytes are not UTF-8 counts in Go, too.
+    return /%(?![\dA-Fa-f]{2})/.test(plain) ? undefined : plain.replaceAll(escapes, decodedBytes);
   }
+}
+
+const escapes = /(?:%[\dA-Fa-f]{2})+/g;
+const utf8 = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
+
+function decodedBytes(escaped: string): string {
+  const bytes = escaped.slice(1).split('%');
+  return utf8.decode(Uint8Array.from(bytes, (byte) => Number.parseInt(byte, 16)));
 }
