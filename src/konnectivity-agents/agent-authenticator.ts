@@ -11,7 +11,7 @@ export interface AgentCredentials {
   readonly subject: CertificateSubject | undefined;
   /** The values of the metadata `authorization`. */
   readonly authorization: readonly string[];
-  /** The agent's address without its port. */
+  /** The agent's address without its port; with IPv6 its /64. */
   readonly address: string;
 }
 

@@ -1,4 +1,5 @@
 import type { Logger } from '../base/log/logger.ts';
+import { addressGroup } from '../base/net/address-group.ts';
 import { type FrontHandler, type FrontStream, GrpcStatus } from '../konnectivity/front.ts';
 import type { AgentIdentity, AuthenticateAgent } from './agent-authenticator.ts';
 import { type AgentIdentifiers, parseAgentIdentifiers } from './agent-identifiers.ts';
@@ -163,8 +164,11 @@ function invalid(text: string): StandardAgentError {
   return new StandardAgentError('invalid_metadata', text);
 }
 
-/** The address in `FrontStream.peer`, which is `ADDRESS:PORT` or `NAME (ADDRESS:PORT)`. */
+/**
+ * The unit of limits for the address in `FrontStream.peer`, which is `ADDRESS:PORT` or `NAME
+ * (ADDRESS:PORT)`. IPv6 addresses are in square brackets.
+ */
 function addressOf(peer: string): string {
   const inBrackets = /\(([^()]+)\)$/.exec(peer)?.[1] ?? peer;
-  return inBrackets.replace(/:\d+$/, '');
+  return addressGroup(inBrackets.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1'));
 }

@@ -6,15 +6,16 @@ import type { AgentIdentity } from '../../src/konnectivity-agents/agent-authenti
 import type { ConnectedAgent } from '../../src/konnectivity-agents/connected-agent.ts';
 
 /** A call of an agent whose credential is being checked. */
-function startCall() {
+function startCall(peer = '192.0.2.1:1') {
   const checked = Promise.withResolvers<AgentIdentity>();
   const received: string[] = [];
   const ends: unknown[] = [];
+  const addresses: string[] = [];
   const agent: Pick<ConnectedAgent, 'onBytes'> = {
     onBytes: (bytes) => void received.push(Buffer.from(bytes).toString()),
   };
   const front: FrontStream = {
-    peer: '192.0.2.1:1',
+    peer,
     subject: undefined,
     metadata: (name) => (name === 'agentid' ? ['a'] : []),
     queuedBytes: 0,
@@ -29,7 +30,10 @@ function startCall() {
   };
   const call = new AgentCall(
     {
-      authenticate: () => checked.promise,
+      authenticate: ({ address }) => {
+        addresses.push(address);
+        return checked.promise;
+      },
       serverId: 's',
       serverCount: 1,
       maxAgentIdLength: 64,
@@ -40,10 +44,18 @@ function startCall() {
     },
     front,
   );
-  return { call, ends, received, checked };
+  return { call, ends, received, checked, addresses };
 }
 
 describe('A standard agent whose credential is being checked', () => {
+  it('A standard agent counts with the others of its address, and of its /64 with IPv6', () => {
+    const addressOf = (peer: string) => startCall(peer).addresses[0];
+    expect(addressOf('192.0.2.1:1')).toBe('192.0.2.1');
+    expect(addressOf('a name (192.0.2.1:1)')).toBe('192.0.2.1');
+    expect(addressOf('[2001:db8::1]:1')).toBe(addressOf('[2001:db8::2]:1'));
+    expect(addressOf('[2001:db8:0:1::1]:1')).not.toBe(addressOf('[2001:db8::1]:1'));
+  });
+
   it('A standard agent whose credential is being checked loses none of the bytes that it sends', async () => {
     const { call, received, checked, ends } = startCall();
     call.onData(Buffer.from('early'));
