@@ -14,6 +14,8 @@ const verbOfMethod: ReadonlyMap<string, string> = new Map([
 
 /** Verbs of old paths, such as /api/v1/watch/pods. */
 const pathVerbs: ReadonlySet<string> = new Set(['proxy', 'watch']);
+/** Go since 1.24.12 and 1.25.6 drops a query with more than 10,000. No client has as many. */
+const maxParameters = 1_000;
 const namespaceSubresources: ReadonlySet<string> = new Set(['status', 'finalize']);
 
 /**
@@ -24,7 +26,7 @@ const namespaceSubresources: ReadonlySet<string> = new Set(['status', 'finalize'
  *
  * @param target the request target in origin form, byte for byte: `/path?query`
  * @throws AccessError `malformed_path` a wrong escape, a dot segment, a backslash, a control
- *   character, or an empty segment where the resource is named
+ *   character, an empty segment where the resource is named, or too many parameters
  */
 export function kubeRequestInfo(method: string, target: string): KubeAction | KubePathAction {
   const mark = target.indexOf('?');
@@ -51,7 +53,9 @@ export function kubeRequestInfo(method: string, target: string): KubeAction | Ku
     namespace,
     name,
   };
-  return name === '' ? withoutName(info, query) : info;
+  if (name !== '') return info;
+  if (query.split('&').length > maxParameters) throw malformed(path, 'has too many parameters');
+  return withoutName(info, query);
 }
 
 function verbAndSegments(method: string, rest: readonly string[], path: string) {

@@ -167,4 +167,11 @@ describe('The action of a request to the kube-apiserver', () => {
     expect(summary('GET', '/'.repeat(100_000))).toMatch(/^path get/);
     expect(summary('GET', `/x${'/'.repeat(100_000)}x`)).toMatch(/^path get/);
   });
+
+  it('A query with more parameters than every version of Go reads is refused', () => {
+    const target = (count: number): string =>
+      `/api/v1/secrets?fieldSelector=metadata.name%3Dfoo${'&'.repeat(count)}`;
+    expect(summary('GET', target(999))).toBe('list /v1 secrets - foo');
+    expect(() => kubeRequestInfo('GET', target(1_000))).toThrow(AccessError);
+  });
 });
