@@ -9,7 +9,15 @@ import { runCli } from './run.ts';
 setDefaultAutoSelectFamilyAttemptTimeout(700);
 
 const { env, stdout, stderr } = process;
-const code = await runCli(process.argv.slice(2), { env, stdout, stderr, signals: process });
+// Without a listener, a failed write would end the process with a stack trace.
+for (const stream of [stdout, stderr]) stream.on('error', () => {});
+let lost: NodeJS.ErrnoException | undefined;
+/** Takes the output of commands. The log of a program does not go through it. */
+const output = {
+  write: (text: string) => stdout.write(text, (error) => (lost ??= error ?? undefined)),
+};
+const argv = process.argv.slice(2);
+const result = await runCli(argv, { env, stdout: output, stderr, signals: process });
 
 /**
  * How long the process waits at its end for the last log lines to be written, in milliseconds. The
@@ -21,6 +29,12 @@ await Promise.race([
   sleep(lastLinesMs, undefined, { ref: false }),
 ]);
 
+// A reader that has gone, such as `head`, wants no message.
+if (lost !== undefined && lost.code !== 'EPIPE') {
+  stderr.write(`culvert: the output cannot be written: ${lost.message}\n`);
+}
+const code = lost === undefined || result !== 0 ? result : 1;
+
 // A process that has ended in order exits by itself. After this time, in milliseconds, it exits
 // even if a library still holds a handle.
 const lingerMs = 1_000;
@@ -28,8 +42,11 @@ process.exitCode = code;
 if (code === 0) setTimeout(() => process.exit(), lingerMs).unref();
 else process.exit();
 
-/** Resolves when a stream has written everything that it was given. */
+/** Resolves when a stream has written everything that it was given, or has failed. */
 async function written(stream: NodeJS.WriteStream): Promise<void> {
-  if (stream.writableLength > 0)
-    await new Promise<void>((resolve) => stream.write('', () => resolve()));
+  await new Promise<void>((resolve) => {
+    stream.once('error', () => resolve());
+    if (stream.errored === null) stream.write('', () => resolve());
+    else resolve();
+  });
 }

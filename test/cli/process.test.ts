@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -173,4 +174,32 @@ describe('processes of culvert', () => {
     expect(output).toContain('a public key is needed, this is the private one of a pair');
     expect(output).not.toContain('BEGIN PRIVATE KEY');
   });
+});
+
+describe('the output of a command', () => {
+  const nodeArgs = [main, 'broker', '--help'];
+
+  it('A reader that has gone gets no stack trace, and the exit code is 1', async () => {
+    const child = spawn(process.execPath, nodeArgs, { stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.destroy();
+    let complaint = '';
+    child.stderr.on('data', (bytes: Buffer) => (complaint += String(bytes)));
+    const [code] = (await once(child, 'close')) as [number];
+    expect(complaint).toBe('');
+    expect(code).toBe(1);
+  });
+
+  it.skipIf(!existsSync('/dev/full'))(
+    'A full disk is reported, and the exit code is 1',
+    async () => {
+      const full = openSync('/dev/full', 'w');
+      const child = spawn(process.execPath, nodeArgs, { stdio: ['ignore', full, 'pipe'] });
+      closeSync(full);
+      let complaint = '';
+      child.stderr!.on('data', (bytes: Buffer) => (complaint += String(bytes)));
+      const [code] = (await once(child, 'close')) as [number];
+      expect(complaint).toMatch(/^culvert: the output cannot be written: ENOSPC.*\n$/);
+      expect(code).toBe(1);
+    },
+  );
 });
