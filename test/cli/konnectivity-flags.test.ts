@@ -58,7 +58,7 @@ describe('Flags of proxy-server', () => {
     expect(options).toMatchObject({ agentCa: certificates.agent.ca, agentCaCluster: 'cluster' });
     expect(front).toEqual({ udsPath: '/run/k.sock', cluster: 'cluster' });
     expect(agents).toMatchObject({
-      listen: { host: '0.0.0.0', port: 8191 },
+      listen: { host: '::', port: 8191 },
       cluster: 'cluster',
       strategies: ['default'],
       serverId: 's1',
@@ -248,6 +248,12 @@ describe('Flags of proxy-agent', () => {
     };
     expect([await read('first'), await read('second')]).toEqual(['first', 'second']);
     expect(given.warnings).toEqual([]);
+  });
+
+  it('Flags without a health host become probes at every address, of IPv4 and IPv6', () => {
+    const given = readProxyAgentOptions(['--service-account-token-path=/dev/null'], {});
+    const { options } = readAgentOptions(agentArgvOf(given, 'cluster'), {});
+    expect(options.statusListen).toEqual({ host: '::', port: 8093 });
   });
 
   it('Flags without an id take it from PROXY_AGENT_ID', () => {

@@ -1,6 +1,7 @@
 import type { UpstreamRetry } from '../../agent/tunnel-reconnector.ts';
 import { formatHostPort } from '../../base/net/host-port.ts';
 import { type Env, type OptionsTable, withoutVariables } from '../../base/options/option-table.ts';
+import { hostPort } from './proxy-server-options.ts';
 import {
   commonIgnored,
   commonIgnoredBooleans,
@@ -120,7 +121,6 @@ const everything = ['*:*', '127.0.0.0/8:*', '[::1]/128:*', '0.0.0.0/32:*', '[::]
 export function agentArgvOf({ values }: ProxyAgentOptions, cluster: string): string[] {
   const { proxyServerHost, proxyServerPort, healthServerHost, healthServerPort } = values;
   const { serviceAccountTokenPath: tokenFile } = values;
-  const host = healthServerHost === undefined ? '0.0.0.0' : healthServerHost;
   return [
     `--broker-url=wss://${formatHostPort({ host: proxyServerHost, port: proxyServerPort })}`,
     `--cluster=${cluster}`,
@@ -131,7 +131,7 @@ export function agentArgvOf({ values }: ProxyAgentOptions, cluster: string): str
     ...(tokenFile === undefined ? [] : [`--token-file=${tokenFile}`]),
     '--enable-kube-api-proxy=false',
     ...everything.map((pattern) => `--allow=${pattern}`),
-    `--status-listen=${formatHostPort({ host, port: healthServerPort })}`,
+    `--status-listen=${hostPort(healthServerHost, healthServerPort)}`,
     `--log-level=${logLevelOf(values.v)}`,
   ];
 }

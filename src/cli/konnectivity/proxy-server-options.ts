@@ -254,9 +254,9 @@ export function brokerArgvOf(values: Values): string[] {
   ].filter((argument) => argument !== undefined);
 }
 
-/** Without a host, the server listens at every address. */
+/** Without a host, a program listens at every address, of IPv4 and IPv6. */
 export function hostPort(address: string | undefined, portNumber: number): string {
-  const at = address === undefined || address === '' ? '0.0.0.0' : address;
+  const at = address === undefined || address === '' ? '::' : address;
   return formatHostPort({ host: at, port: portNumber });
 }
 
