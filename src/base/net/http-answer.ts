@@ -5,6 +5,13 @@ import { untilSocket } from './until-socket.ts';
 const maxHeadBytes = 16 * 1024;
 const maxBodyBytes = 4 * 1024;
 
+/**
+ * The longest time that an answer can ask for, in milliseconds. Any proxy or gateway on the way can
+ * answer, and a timer of more than 24 days would fire at once. It is the time for which a second
+ * tunnel to the Worker waits.
+ */
+const longestRetryMs = 3_600_000;
+
 /** The head of an HTTP/1.1 response. */
 export interface HttpAnswer {
   readonly status: number;
@@ -117,11 +124,17 @@ function parseHead(head: string, rest: Uint8Array): HttpAnswer | undefined {
   return { status: Number(status), headers, rest };
 }
 
-/** Reads Retry-After, which holds seconds or a date. */
-export function retryAfterMs(answer: HttpAnswer): number | undefined {
-  const value = answer.headers.get('retry-after');
+/**
+ * Reads Retry-After, which holds seconds or a date. A longer time counts as `longestRetryMs`.
+ *
+ * @param nowMs the time of day, in milliseconds since 1970 (default: the system's)
+ */
+export function retryAfterMs(
+  { headers }: Pick<HttpAnswer, 'headers'>,
+  nowMs = Date.now(),
+): number | undefined {
+  const value = headers.get('retry-after');
   if (value === undefined) return undefined;
-  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
-  const atMs = Date.parse(value);
-  return Number.isNaN(atMs) ? undefined : Math.max(0, atMs - Date.now());
+  const waitMs = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - nowMs;
+  return Number.isNaN(waitMs) ? undefined : Math.min(longestRetryMs, Math.max(0, waitMs));
 }
