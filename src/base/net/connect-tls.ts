@@ -49,7 +49,9 @@ export async function connectTls(
   options: ConnectionOptions,
   attempt: Attempt,
 ): Promise<TLSSocket> {
-  const { serverName, what, protocols = ['http/1.1'] } = peer;
+  const { what, protocols = ['http/1.1'] } = peer;
+  // Neither SNI (RFC 6066, section 3) nor a certificate has the final dot of an absolute name.
+  const serverName = peer.serverName.replace(/\.$/, '');
   const { signal, progress } = attempt;
   progress.step = `in the TLS handshake with ${what}`;
   let socket: TLSSocket;
