@@ -250,6 +250,13 @@ describe('Flags of proxy-agent', () => {
     expect(given.warnings).toEqual([]);
   });
 
+  it.each(['fd00::1', '[fd00::1]'])('Flags can name a server by the IPv6 address %s', (host) => {
+    const argv = [`--proxy-server-host=${host}`, '--service-account-token-path=/dev/null'];
+    const given = readProxyAgentOptions(argv, {});
+    const { options } = readAgentOptions(agentArgvOf(given, 'cluster'), {});
+    expect(options.brokerUrl?.href).toBe('wss://[fd00::1]:8091/');
+  });
+
   it('Flags without a health host become probes at every address, of IPv4 and IPv6', () => {
     const given = readProxyAgentOptions(['--service-account-token-path=/dev/null'], {});
     const { options } = readAgentOptions(agentArgvOf(given, 'cluster'), {});

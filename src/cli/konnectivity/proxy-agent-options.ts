@@ -121,8 +121,10 @@ const everything = ['*:*', '127.0.0.0/8:*', '[::1]/128:*', '0.0.0.0/32:*', '[::]
 export function agentArgvOf({ values }: ProxyAgentOptions, cluster: string): string[] {
   const { proxyServerHost, proxyServerPort, healthServerHost, healthServerPort } = values;
   const { serviceAccountTokenPath: tokenFile } = values;
+  // Upstream's agents need brackets around an IPv6 address.
+  const host = proxyServerHost.replace(/^\[(.*)\]$/, '$1');
   return [
-    `--broker-url=wss://${formatHostPort({ host: proxyServerHost, port: proxyServerPort })}`,
+    `--broker-url=wss://${formatHostPort({ host, port: proxyServerPort })}`,
     `--cluster=${cluster}`,
     `--agent-id=${values.agentId}`,
     ...(values.caCert === undefined ? [] : [`--ca-file=${values.caCert}`]),
