@@ -98,7 +98,7 @@ export const kubeconfigUserTable = {
     kind: 'string',
     placeholder: 'FILE',
     default: 'culvert',
-    help: 'The program for --exec-arg: a name in PATH or an absolute path.',
+    help: 'The program for --exec-arg: a name in PATH, or a path.',
   },
 } as const satisfies OptionsTable;
 

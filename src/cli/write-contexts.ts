@@ -130,7 +130,7 @@ function userFields(
   options: KubeconfigOptions,
   cluster: string,
 ): Readonly<Record<string, unknown>> {
-  const { userToken, userTokenFile, userCertificateFile, userKeyFile } = options;
+  const { userToken, userTokenFile, userCertificateFile, userKeyFile, execCommand } = options;
   if (userToken !== undefined) return { token: userToken.reveal() };
   if (userTokenFile !== undefined) return { tokenFile: pathFor(userTokenFile, cluster) };
   if (userCertificateFile !== undefined) {
@@ -142,7 +142,8 @@ function userFields(
   return {
     exec: {
       apiVersion: 'client.authentication.k8s.io/v1',
-      command: options.execCommand,
+      // Clients look for a path in the folder of the kubeconfig.
+      command: execCommand.includes('/') ? resolve(execCommand) : execCommand,
       args: ['credential', ...options.execArg, ...hubArgs(options)],
       interactiveMode: 'Never',
       provideClusterInfo: true,

@@ -125,6 +125,10 @@ describe('culvert kubeconfig', () => {
         interactiveMode: 'Never',
       },
     });
+    const withPath = await one(['--exec-arg=--managed-serviceaccount=r', '--exec-command=bin/c']);
+    expect(withPath.users[0]!.user).toMatchObject({
+      exec: { command: join(process.cwd(), 'bin/c') },
+    });
     const proxied = ['--form', 'proxy', '--cluster-ca-file', ca, '--user-token-file', 't'];
     const throughProxy = await one(proxied);
     expect(throughProxy.clusters[0]!.cluster).toMatchObject({
