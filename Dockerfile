@@ -24,6 +24,7 @@ FROM ${NODE_IMAGE} AS runtime
 RUN set -eu; \
     node=$(readlink -f "$(command -v node)"); \
     mkdir -p /image/usr/local/bin /image/etc /image/tmp; \
+    chmod 1777 /image/tmp; \
     cp "$node" /image/usr/local/bin/node; \
     cp --dereference --parents $(ldd "$node" | grep -o '/[^ ]*') /image/; \
     echo 'culvert:x:65532:65532::/:/sbin/nologin' > /image/etc/passwd; \
