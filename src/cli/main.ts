@@ -8,6 +8,16 @@ import { runCli } from './run.ts';
 // too short for a slow link. 700 ms is less than half of the time limit for a connection to Redis.
 setDefaultAutoSelectFamilyAttemptTimeout(700);
 
+// Linux drops a signal that the first process of a container does not listen to, so a container
+// that is stopped while it starts would run until it is killed. There is nothing to drain yet.
+if (process.pid === 1) {
+  for (const [name, number] of [['SIGINT', 2] as const, ['SIGTERM', 15] as const]) {
+    process.on(name, () => {
+      if (process.listenerCount(name) === 1) process.exit(128 + number);
+    });
+  }
+}
+
 const { env, stdout, stderr } = process;
 // Without a listener, a failed write would end the process with a stack trace.
 for (const stream of [stdout, stderr]) stream.on('error', () => {});

@@ -1,11 +1,19 @@
-import { spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { generateTokenKeyPair } from '../../src/base/tokens/enrolment-token.ts';
 import { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
 import { runProgram, startProgram } from '../../testkit/processes/process.ts';
@@ -202,4 +210,33 @@ describe('the output of a command', () => {
       expect(code).toBe(1);
     },
   );
+});
+
+const asFirst = ['-Urpf', '--kill-child'];
+const hasNamespaces = spawnSync('unshare', [...asFirst, 'true']).status === 0;
+
+describe('the first process of a container', () => {
+  it.runIf(hasNamespaces)('SIGTERM ends a command that has nothing to drain', async () => {
+    const silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    const hub = join(folder, 'hub.kubeconfig');
+    const named = (key: string, fields: object) => [{ name: 'hub', [key]: fields }];
+    const lists = {
+      clusters: named('cluster', { server: `http://127.0.0.1:${port}` }),
+      users: named('user', {}),
+      contexts: named('context', { cluster: 'hub', user: 'hub' }),
+    };
+    writeFileSync(hub, JSON.stringify({ ...lists, 'current-context': 'hub' }));
+    const flags = ['--url=https://gateway', '--exec-arg=--managed-serviceaccount=r'];
+    const command = [main, 'kubeconfig', ...flags, `--hub-kubeconfig=${hub}`, '--stdout'];
+    const outer = spawn('unshare', [...asFirst, process.execPath, ...command], { stdio: 'ignore' });
+    onTestFinished(() => void outer.kill('SIGKILL'));
+    const ended = once(outer, 'close');
+    await once(silent, 'connection');
+    const children = readFileSync(`/proc/${outer.pid}/task/${outer.pid}/children`, 'utf8');
+    process.kill(Number(children), 'SIGTERM');
+    expect(await ended).toEqual([143, null]);
+    silent.close();
+  });
 });
