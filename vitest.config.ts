@@ -7,6 +7,9 @@ import { defineConfig } from 'vitest/config';
  */
 export const suites = { quick: ['quick'], full: ['full', 'chaos'] } as const;
 
+/** Chaos tests kill and freeze a dozen processes each, and the test of fairness compares times. */
+const alone = ['test/chaos/**/*.full.test.ts', 'test/e2e/fairness.full.test.ts'];
+
 const shared = {
   // Tests use real sockets and child processes. With one process per file, a leak stays in its file.
   pool: 'forks',
@@ -35,18 +38,18 @@ export default defineConfig({
           ...shared,
           name: 'full',
           include: ['test/**/*.full.test.ts'],
-          exclude: ['test/chaos/**'],
+          exclude: alone,
           // API servers and attacks measure CPU time and memory, so they share the machine with one other file.
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
       },
       {
-        // Chaos tests kill and freeze a dozen processes each. They run alone, one file at a time.
+        // They run one file at a time.
         test: {
           ...shared,
           name: 'chaos',
-          include: ['test/chaos/**/*.full.test.ts'],
+          include: alone,
           fileParallelism: false,
           sequence: { groupOrder: 2 },
         },
