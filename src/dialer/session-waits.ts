@@ -1,10 +1,11 @@
 /** How long a dialer's session waits, in milliseconds. */
 export const sessionWaits = {
   /**
-   * For an agent whose connection the system closed. It is back within moments, or its process is
-   * dead, and so are its connections to targets.
+   * For an agent whose connection the system closed. Its process is dead, and so are its connections
+   * to targets, or it is back soon. Tunnels through the hub's kube-apiserver are cut when that
+   * restarts, which takes 5 s at least.
    */
-  agentGraceMs: 5_000,
+  agentGraceMs: 10_000,
   /**
    * The same while another agent of the cluster is connected. Clients can open their connections
    * again there, but only do so when this session's streams end. A live agent is back within this

@@ -105,21 +105,21 @@ describe('A dialer whose link is lost', () => {
     expect(fleet.dialers[0]!.sessionCount).toBe(0);
   });
 
-  it('A dialer gives up after 5 s if the agent is dead and no other agent replaces it', async () => {
+  it('A dialer gives up after 10 s if the agent is dead and no other agent replaces it', async () => {
     const { fleet, transfer } = await withStream();
     fleet.agent.kill();
-    await fleet.clock.advance(4_900);
+    await fleet.clock.advance(9_900);
     expect(transfer.dialed.closes).toEqual([]);
     await fleet.clock.advance(300);
     expect(transfer.dialed.ending).toBe('agent_lost');
   });
 
-  it('A dialer waits longer than 5 s for a lost agent while no broker takes sessions, because the agent cannot return either', async () => {
+  it('A dialer waits longer than 10 s for a lost agent while no broker takes sessions, because the agent cannot return either', async () => {
     const { fleet, transfer } = await withStream({ replicas: 1 });
     fleet.agentLinks.at(-1)!.cut();
     await fleet.clock.advance(30);
     fleet.replicas[0]!.kill();
-    await fleet.clock.advance(8_000);
+    await fleet.clock.advance(12_000);
     expect(transfer.dialed.closes).toEqual([]);
     fleet.replicas[0]!.start();
     await fleet.clock.advance(4_000);
