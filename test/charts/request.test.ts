@@ -48,7 +48,7 @@ describe('The program of helm test', () => {
     await copyFile(server.ca, join(world.directory, 'credentials/ca.crt'));
     await copyFile(client.cert, join(world.directory, 'credentials/tls.crt'));
     await copyFile(client.key, join(world.directory, 'credentials/tls.key'));
-  }, 30_000);
+  });
   afterAll(async () => {
     apiServer?.close();
     await world?.[Symbol.asyncDispose]();

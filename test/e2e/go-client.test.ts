@@ -83,7 +83,7 @@ for (const bridgeApart of [false, true]) {
       async () => {
         await using target = await startTarget({ mode: 'echo' });
         const result = await run('parallel', '--to', through(target), '--count', '200');
-        expect(result).toMatchObject({ ok: true, passed: 200 });
+        expect(result).toMatchObject({ ok: true, passed: 200, errors: null });
       },
     );
 
@@ -94,7 +94,7 @@ for (const bridgeApart of [false, true]) {
         await using target = await startTarget({ mode: 'banner', bytes: 40_000 });
         const args = ['--to', through(target), '--count', '200', '--bytes', '40000'];
         const result = await run('server-first', ...args);
-        expect(result).toMatchObject({ ok: true, passed: 200, hung: 0 });
+        expect(result).toMatchObject({ ok: true, passed: 200, hung: 0, errors: null });
       },
     );
 
