@@ -17,7 +17,6 @@ import { isServed, openClient } from '../../testkit/world/front-client.ts';
 import { startTarget } from '../../testkit/world/target.ts';
 import { loggedLine, startCulvert } from '../../testkit/world/world.ts';
 
-const highestServerPort = 49_151;
 const audience = 'system:konnectivity-server';
 const namespace = 'kube-system';
 const reviewer = {
@@ -86,11 +85,7 @@ describeWith(
     }
 
     async function startProxyServer(args: readonly string[] = []): Promise<RunningProxyServer> {
-      const [port, health, admin] = [
-        await freePort(highestServerPort),
-        await freePort(highestServerPort),
-        await freePort(highestServerPort),
-      ];
+      const [port, health, admin] = [await freePort(), await freePort(), await freePort()];
       const uds = join(certificates.directory, `konnectivity-${port}.sock`);
       const program = startCulvert('proxy-server', [
         ...[`--uds-name=${uds}`, '--server-port=0'],

@@ -4,8 +4,6 @@ import type { UpstreamPrograms } from './go-programs.ts';
 
 // Less than the time limit of a hook, so that the failure has the server's output.
 const readyTimeoutMs = 15_000;
-// Upstream's server refuses to listen on what it calls ephemeral ports.
-const highestServerPort = 49_151;
 
 /** Upstream's proxy-server with one proxy-agent connected to it, over mTLS on loopback. */
 export interface Upstream extends AsyncDisposable {
@@ -76,10 +74,10 @@ interface ServerPorts {
 
 async function serverPorts(): Promise<ServerPorts> {
   const [front, agent, admin, health] = await Promise.all([
-    freePort(highestServerPort),
-    freePort(highestServerPort),
-    freePort(highestServerPort),
-    freePort(highestServerPort),
+    freePort(),
+    freePort(),
+    freePort(),
+    freePort(),
   ]);
   return { front, agent, admin, health };
 }

@@ -1,7 +1,8 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { appendFileSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -253,17 +254,21 @@ export async function runProgram(
 }
 
 /**
- * A loopback port up to `highest` that was free a moment ago, for programs that cannot be told to
- * listen on port 0.
+ * A port that is free at 127.0.0.1 now, for a program that cannot tell which port it has chosen.
+ * Systems give ports from 32,768 on to sockets without one, so this one is below.
  */
-export async function freePort(highest = 65_535): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
+    const port = randomInt(10_000, 32_768);
+    const server = createServer().listen(port, '127.0.0.1');
+    try {
+      await once(server, 'listening');
+    } catch {
+      continue;
+    }
     server.close();
     await once(server, 'close');
-    if (port <= highest) return port;
+    return port;
   }
 }
 
