@@ -7,9 +7,6 @@ import { defineConfig } from 'vitest/config';
  */
 export const suites = { quick: ['quick'], full: ['full', 'chaos'] } as const;
 
-/** Chaos tests kill and freeze a dozen processes each, and the test of fairness compares times. */
-const alone = ['test/chaos/**/*.full.test.ts', 'test/e2e/fairness.full.test.ts'];
-
 const shared = {
   // Tests use real sockets and child processes. With one process per file, a leak stays in its file.
   pool: 'forks',
@@ -38,18 +35,18 @@ export default defineConfig({
           ...shared,
           name: 'full',
           include: ['test/**/*.full.test.ts'],
-          exclude: alone,
+          exclude: ['test/chaos/**'],
           // API servers and attacks measure CPU time and memory, so they share the machine with one other file.
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
       },
       {
-        // They run one file at a time.
+        // Chaos tests kill and freeze a dozen processes each. They run alone, one file at a time.
         test: {
           ...shared,
           name: 'chaos',
-          include: alone,
+          include: ['test/chaos/**/*.full.test.ts'],
           fileParallelism: false,
           sequence: { groupOrder: 2 },
         },
