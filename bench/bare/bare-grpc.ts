@@ -1,26 +1,17 @@
 import type { Socket } from 'node:net';
 import { SocketSender, type SenderOwner } from '../../src/base/net/socket-sender.ts';
+import { defaultWindowBytes, FrameFlag, FrameType, Setting } from '../../src/http2/frame.ts';
+import { dataHeaderMaxBytes, encodeCloseResponse } from '../../src/konnectivity/packet.ts';
 import {
-  ackFlag,
-  closeResponse,
-  dataFrame,
-  dataHeadBytes,
+  callId,
+  connectId,
   dialResponse,
-  endHeadersFlag,
-  endStreamFlag,
-  firstWindowBytes,
-  frame,
-  frameHeadBytes,
-  headersFrame,
-  maxFrameBytes,
-  pingFrame,
   randomOf,
   responseFields,
-  settingsFrame,
   trailerFields,
-  windowUpdateFrame,
-  writeDataHead,
-  writeFrameHead,
+  writeDataPacket,
+  writeFrame,
+  writeWindowUpdate,
 } from './grpc-frames.ts';
 import { GrpcReader, type GrpcReaderOwner } from './grpc-reader.ts';
 import { readInto } from './pipe-sockets.ts';
@@ -29,12 +20,7 @@ import { readInto } from './pipe-sockets.ts';
 const windowBytes = 2 * 1024 * 1024;
 /** A packet and its heads fill two TLS records. */
 const maxPacketBytes = 32 * 1024 - 64;
-/** The heads of a packet of that size in three frames. */
-const maxHeadBytes = dataHeadBytes + 3 * frameHeadBytes;
 const settingBytes = 6;
-const initialWindowSetting = 4;
-/** The number of the first stream of a client. */
-const callId = 1;
 /** Bytes that wait for a window: those of a read, and what Node had read before. */
 const restBytes = 512 * 1024;
 
@@ -61,9 +47,9 @@ export class BareGrpc implements SenderOwner, GrpcReaderOwner {
 
   #random: Uint8Array | undefined;
   #readBytes = 0;
-  #initialWindow = firstWindowBytes;
-  #streamWindow = firstWindowBytes;
-  #connectionWindow = firstWindowBytes;
+  #initialWindow = defaultWindowBytes;
+  #streamWindow = defaultWindowBytes;
+  #connectionWindow = defaultWindowBytes;
   /** Bytes that wait for a window. */
   readonly #rest = new Uint8Array(restBytes);
   #restStart = 0;
@@ -75,10 +61,12 @@ export class BareGrpc implements SenderOwner, GrpcReaderOwner {
     this.#sender = new SocketSender(socket, this);
     socket.on('close', () => this.#sender.destroy());
     const settings = Buffer.alloc(settingBytes);
-    settings.writeUInt16BE(initialWindowSetting, 0);
+    settings.writeUInt16BE(Setting.initialWindowSize, 0);
     settings.writeUInt32BE(windowBytes, 2);
-    this.#write(frame(settingsFrame, 0, 0, settings));
-    this.#write(frame(windowUpdateFrame, 0, 0, uint32(2 ** 30)));
+    const { output } = this.#sender;
+    writeFrame(output, FrameType.settings, 0, 0, settings);
+    writeWindowUpdate(output, 0, 2 ** 30);
+    this.#sender.planTurn();
     const reader = new GrpcReader(this);
     readInto(socket, (bytes) => {
       reader.read(bytes);
@@ -87,8 +75,8 @@ export class BareGrpc implements SenderOwner, GrpcReaderOwner {
   }
 
   opened(): void {
-    this.#write(frame(headersFrame, endHeadersFlag, callId, responseFields));
-    this.#write(this.#messageOf(dialResponse(this.#random!)));
+    this.#write(FrameType.headers, FrameFlag.endHeaders, callId, responseFields);
+    this.#writeMessage(dialResponse(this.#random!));
   }
 
   /** Sends borrowed bytes to the client. @returns false: wait for `onRoom` */
@@ -121,55 +109,36 @@ export class BareGrpc implements SenderOwner, GrpcReaderOwner {
   #sendPackets(bytes: Uint8Array, start: number, end: number): number {
     let at = start;
     while (at < end) {
-      const window = Math.min(this.#streamWindow, this.#connectionWindow) - dataHeadBytes;
+      const window = Math.min(this.#streamWindow, this.#connectionWindow) - dataHeaderMaxBytes;
       const count = Math.min(end - at, maxPacketBytes, window);
       // A window that is nearly full is not worth a packet.
       if (count < Math.min(end - at, 4096)) break;
-      this.#sendPacket(bytes, at, at + count);
+      const messageBytes = writeDataPacket(this.#sender.output, bytes, at, at + count);
+      this.#streamWindow -= messageBytes;
+      this.#connectionWindow -= messageBytes;
       at += count;
     }
     if (at > start) this.#sender.written();
     return at;
   }
 
-  #sendPacket(bytes: Uint8Array, start: number, end: number): void {
-    const { output } = this.#sender;
-    const messageBytes = dataHeadBytes + end - start;
-    this.#streamWindow -= messageBytes;
-    this.#connectionWindow -= messageBytes;
-    let at = start;
-    let left = messageBytes;
-    while (left > 0) {
-      const length = Math.min(left, maxFrameBytes);
-      const headBytes = frameHeadBytes + (at === start ? dataHeadBytes : 0);
-      const position = output.reserve(maxHeadBytes);
-      const streamId = callId;
-      writeFrameHead(output.slabBytes, position, { type: dataFrame, flags: 0, streamId, length });
-      if (at === start) writeDataHead(output.slabBytes, position + frameHeadBytes, end - start);
-      output.fill(headBytes);
-      const pieceEnd = at + length - (headBytes - frameHeadBytes);
-      output.copy(bytes, at, pieceEnd);
-      at = pieceEnd;
-      left -= length;
-    }
-  }
-
   onDataFrame(streamId: number, bytes: number): void {
     this.#readBytes += bytes;
     if (this.#readBytes < windowBytes / 2) return;
-    this.#write(frame(windowUpdateFrame, 0, streamId, uint32(this.#readBytes)));
-    this.#write(frame(windowUpdateFrame, 0, 0, uint32(this.#readBytes)));
+    writeWindowUpdate(this.#sender.output, streamId, this.#readBytes);
+    writeWindowUpdate(this.#sender.output, 0, this.#readBytes);
+    this.#sender.planTurn();
     this.#readBytes = 0;
   }
 
   onFrame(type: number, flags: number, streamId: number, payload: Buffer): void {
-    if (type === windowUpdateFrame) {
+    if (type === FrameType.windowUpdate) {
       if (streamId === 0) this.#connectionWindow += payload.readUInt32BE(0);
       else this.#streamWindow += payload.readUInt32BE(0);
       this.#sendRest();
-    } else if ((flags & ackFlag) === 0) {
-      if (type === settingsFrame) this.#onSettings(payload);
-      this.#write(frame(type, ackFlag, 0, type === pingFrame ? payload : payload.subarray(0, 0)));
+    } else if ((flags & FrameFlag.ack) === 0) {
+      if (type === FrameType.settings) this.#onSettings(payload);
+      this.#write(type, FrameFlag.ack, 0, type === FrameType.ping ? payload : undefined);
     }
   }
 
@@ -180,8 +149,9 @@ export class BareGrpc implements SenderOwner, GrpcReaderOwner {
       this.#owner.onDial();
       return;
     }
-    this.#write(this.#messageOf(closeResponse));
-    this.#write(frame(headersFrame, endHeadersFlag | endStreamFlag, callId, trailerFields));
+    this.#writeMessage(encodeCloseResponse(connectId, ''));
+    const flags = FrameFlag.endHeaders | FrameFlag.endStream;
+    this.#write(FrameType.headers, flags, callId, trailerFields);
   }
 
   onPayload(bytes: Uint8Array, start: number, end: number): void {
@@ -190,7 +160,7 @@ export class BareGrpc implements SenderOwner, GrpcReaderOwner {
 
   #onSettings(payload: Buffer): void {
     for (let at = 0; at < payload.length; at += settingBytes) {
-      if (payload.readUInt16BE(at) !== initialWindowSetting) continue;
+      if (payload.readUInt16BE(at) !== Setting.initialWindowSize) continue;
       const initial = payload.readUInt32BE(at + 2);
       this.#streamWindow += initial - this.#initialWindow;
       this.#initialWindow = initial;
@@ -204,21 +174,14 @@ export class BareGrpc implements SenderOwner, GrpcReaderOwner {
     this.pull();
   }
 
-  #messageOf(packet: Uint8Array): Buffer {
-    const message = Buffer.concat([Buffer.from([0, 0, 0, 0, packet.length]), packet]);
+  #writeMessage(message: Uint8Array): void {
     this.#streamWindow -= message.length;
     this.#connectionWindow -= message.length;
-    return frame(dataFrame, 0, callId, message);
+    this.#write(FrameType.data, 0, callId, message);
   }
 
-  #write(bytes: Uint8Array): void {
-    this.#sender.output.copy(bytes, 0, bytes.length);
+  #write(type: number, flags: number, streamId: number, payload?: Uint8Array): void {
+    writeFrame(this.#sender.output, type, flags, streamId, payload);
     this.#sender.planTurn();
   }
-}
-
-function uint32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return bytes;
 }

@@ -1,19 +1,16 @@
-// Frame types of HTTP/2 (RFC 9113, section 6).
-export const dataFrame = 0;
-export const headersFrame = 1;
-export const settingsFrame = 4;
-export const pingFrame = 6;
-export const windowUpdateFrame = 8;
-export const ackFlag = 1;
-export const endStreamFlag = 1;
-export const endHeadersFlag = 4;
+import {
+  defaultMaxFrameBytes,
+  FrameType,
+  writeFrameHeader,
+  writeUint32,
+} from '../../src/http2/frame.ts';
+import type { ByteSink } from '../../src/base/net/byte-sink.ts';
+import { dataHeaderMaxBytes, writeDataHeader } from '../../src/konnectivity/packet.ts';
 
-export const prefaceBytes = 24;
-export const frameHeadBytes = 9;
-export const maxFrameBytes = 16 * 1024;
-/** The windows of a connection and its streams before the first SETTINGS and WINDOW_UPDATE. */
-export const firstWindowBytes = 65_535;
-export const grpcPrefixBytes = 5;
+/** The number of the first stream of a client. */
+export const callId = 1;
+/** The number of the only connection. */
+export const connectId = 1;
 
 /** `:status: 200` and `content-type: application/grpc` in HPACK. */
 export const responseFields = Buffer.from([0x88, 0x5f, 0x10, ...Buffer.from('application/grpc')]);
@@ -22,13 +19,15 @@ export const trailerFields = Buffer.from([
   ...[0x00, 0x0b, ...Buffer.from('grpc-status')],
   ...[0x01, 0x30],
 ]);
-/** The answer to the close of connection 1. */
-export const closeResponse = Buffer.from([0x08, 0x03, 0x32, 0x02, 0x10, 0x01]);
-
-/** The answer to a dial: the connection's number is 1. @param random the dial's field of that name */
+/**
+ * The answer to a dial, with gRPC's prefix.
+ *
+ * @param random the dial's field of that name, as it came
+ */
 export function dialResponse(random: Uint8Array): Buffer {
-  const answer = Buffer.from([0x10, 0x01, 0x18, ...random]);
-  return Buffer.from([0x08, 0x01, 0x1a, answer.length, ...answer]);
+  const answer = Buffer.from([0x10, connectId, 0x18, ...random]);
+  const packet = Buffer.from([0x08, 0x01, 0x1a, answer.length, ...answer]);
+  return Buffer.from([0, 0, 0, 0, packet.length, ...packet]);
 }
 
 /** The number at the end of a DIAL_REQ, which holds protocol, address and random number. */
@@ -38,32 +37,33 @@ export function randomOf(packet: Uint8Array): Uint8Array {
   return packet.slice(addressEnd + 1);
 }
 
-/** A DATA packet of connection 1 begins with these fields. All of its lengths have three bytes. */
-export const dataHeadBytes = grpcPrefixBytes + 12;
+const dataHeader = new Uint8Array(dataHeaderMaxBytes);
 
-/** Writes the prefix of a gRPC message and the head of a DATA packet with `length` bytes. */
-export function writeDataHead(into: Uint8Array, at: number, length: number): void {
-  const packetBytes = dataHeadBytes - grpcPrefixBytes + length;
-  into[at] = 0;
-  into[at + 1] = packetBytes >>> 24;
-  into[at + 2] = packetBytes >>> 16;
-  into[at + 3] = packetBytes >>> 8;
-  into[at + 4] = packetBytes;
-  into[at + 5] = 0x08;
-  into[at + 6] = 0x04;
-  into[at + 7] = 0x22;
-  writeLength(into, at + 8, 6 + length);
-  into[at + 11] = 0x08;
-  into[at + 12] = 0x01;
-  into[at + 13] = 0x1a;
-  writeLength(into, at + 14, length);
-}
-
-/** A varint of three bytes. */
-function writeLength(into: Uint8Array, at: number, length: number): void {
-  into[at] = 0x80 | (length & 0x7f);
-  into[at + 1] = 0x80 | ((length >>> 7) & 0x7f);
-  into[at + 2] = length >>> 14;
+/**
+ * Writes a DATA packet with `bytes[start..end)` as frames of the greatest size.
+ *
+ * @returns the bytes that count against the windows
+ */
+export function writeDataPacket(
+  sink: ByteSink,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): number {
+  const payloadEnd = dataHeaderMaxBytes + end - start;
+  const headerStart = writeDataHeader(dataHeader, dataHeaderMaxBytes, payloadEnd, connectId);
+  let headerBytes = dataHeaderMaxBytes - headerStart;
+  const messageBytes = headerBytes + end - start;
+  for (let at = start; at < end;) {
+    const frameBytes = Math.min(headerBytes + end - at, defaultMaxFrameBytes);
+    writeFrameHeader(sink, frameBytes, FrameType.data, 0, callId);
+    if (headerBytes > 0) sink.copy(dataHeader, headerStart, dataHeaderMaxBytes);
+    const pieceEnd = at + frameBytes - headerBytes;
+    sink.copy(bytes, at, pieceEnd);
+    headerBytes = 0;
+    at = pieceEnd;
+  }
+  return messageBytes;
 }
 
 /** Where the bytes of a DATA packet begin; 0: the head is not complete. */
@@ -82,27 +82,21 @@ function skipVarint(bytes: Uint8Array, start: number, length: number): number {
   return at + 1;
 }
 
-export function frame(type: number, flags: number, streamId: number, payload: Uint8Array): Buffer {
-  const head = Buffer.alloc(frameHeadBytes);
-  writeFrameHead(head, 0, { type, flags, streamId, length: payload.length });
-  return Buffer.concat([head, payload]);
+/** Writes a frame of HTTP/2. */
+export function writeFrame(
+  sink: ByteSink,
+  type: number,
+  flags: number,
+  streamId: number,
+  payload: Uint8Array = new Uint8Array(),
+): void {
+  writeFrameHeader(sink, payload.length, type, flags, streamId);
+  sink.copy(payload, 0, payload.length);
 }
 
-export interface FrameHead {
-  readonly type: number;
-  readonly flags: number;
-  readonly streamId: number;
-  readonly length: number;
-}
-
-export function writeFrameHead(into: Uint8Array, at: number, head: FrameHead): void {
-  into[at] = head.length >>> 16;
-  into[at + 1] = head.length >>> 8;
-  into[at + 2] = head.length;
-  into[at + 3] = head.type;
-  into[at + 4] = head.flags;
-  into[at + 5] = head.streamId >>> 24;
-  into[at + 6] = head.streamId >>> 16;
-  into[at + 7] = head.streamId >>> 8;
-  into[at + 8] = head.streamId;
+/** Lets the client send so much more; 0 is its connection. */
+export function writeWindowUpdate(sink: ByteSink, streamId: number, bytes: number): void {
+  const payload = new Uint8Array(4);
+  writeUint32(payload, 0, bytes);
+  writeFrame(sink, FrameType.windowUpdate, 0, streamId, payload);
 }

@@ -1,13 +1,6 @@
-import {
-  dataFrame,
-  dataStart,
-  frameHeadBytes,
-  grpcPrefixBytes,
-  pingFrame,
-  prefaceBytes,
-  settingsFrame,
-  windowUpdateFrame,
-} from './grpc-frames.ts';
+import { clientPreface, frameHeaderBytes, FrameType } from '../../src/http2/frame.ts';
+import { grpcPrefixBytes } from '../../src/konnectivity/packet.ts';
+import { dataStart } from './grpc-frames.ts';
 
 /** A dial, the head of a DATA packet, or the payload of a small frame. */
 const scratchBytes = 512;
@@ -29,8 +22,8 @@ export interface GrpcReaderOwner {
  */
 export class GrpcReader {
   readonly #owner: GrpcReaderOwner;
-  #skippedBytes = prefaceBytes;
-  readonly #head = new Uint8Array(frameHeadBytes);
+  #skippedBytes = clientPreface.length;
+  readonly #head = new Uint8Array(frameHeaderBytes);
   #headBytes = 0;
   #type = 0;
   /** Bytes of the frame that have not come yet. */
@@ -57,11 +50,11 @@ export class GrpcReader {
         at += count;
       } else if (this.#frameBytes === 0) {
         this.#head[this.#headBytes++] = bytes[at++]!;
-        if (this.#headBytes === frameHeadBytes) this.#onFrameHead();
+        if (this.#headBytes === frameHeaderBytes) this.#onFrameHead();
       } else {
         const end = Math.min(bytes.length, at + this.#frameBytes);
         this.#frameBytes -= end - at;
-        if (this.#type === dataFrame) this.#onData(bytes, at, end);
+        if (this.#type === FrameType.data) this.#onData(bytes, at, end);
         else this.#onSmall(bytes, at, end);
         at = end;
       }
@@ -74,9 +67,13 @@ export class GrpcReader {
     this.#frameBytes = (high << 16) | (middle << 8) | low;
     this.#type = type;
     this.#smallBytes = 0;
-    if (type === dataFrame) {
+    if (type === FrameType.data) {
       this.#owner.onDataFrame(this.#head[8]!, this.#frameBytes);
-    } else if (type === settingsFrame || type === pingFrame || type === windowUpdateFrame) {
+    } else if (
+      type === FrameType.settings ||
+      type === FrameType.ping ||
+      type === FrameType.windowUpdate
+    ) {
       if (this.#frameBytes === 0) this.#onSmallEnd();
     } else {
       this.#skippedBytes = this.#frameBytes;
